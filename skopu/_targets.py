@@ -1,0 +1,67 @@
+"""Targets as numbers that a readout can be trained on."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Targets(NamedTuple):
+    """Targets ready for training.
+
+    ``values`` is (n, q): standardised outputs, or one column a class; ``loss`` names the loss
+    for them; ``classes`` is None for regression.
+    """
+
+    values: np.ndarray
+    loss: str
+    classes: np.ndarray | None
+
+
+def encode_targets(y, loss, weights):
+    """Return the ``Targets`` of y.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,) or (n, q)
+        Floats are quantities, anything else labels, unless ``loss`` decides.
+    loss : {"auto", "squared_error", "cross_entropy"}
+    weights : ndarray of shape (n,)
+        For the mean and standard deviation of quantities.
+
+    Raises
+    ------
+    ValueError
+        If all labels are the same.
+    """
+    if loss == "auto":
+        loss = "squared_error" if y.dtype.kind == "f" else "cross_entropy"
+    if loss == "cross_entropy":
+        values, classes = one_hot(y)
+        return Targets(values, loss, classes)
+    values = y.reshape(len(y), -1).astype(np.float64)
+    return Targets(standardise(values, weights), loss, None)
+
+
+def one_hot(y):
+    """Return labels as columns of zeros and ones (n, n_classes), and the classes."""
+    if y.ndim != 1:
+        raise ValueError(f"labels must have shape (n_samples,), got {y.shape}.")
+    classes, codes = np.unique(y, return_inverse=True)
+    check_several_classes(classes)
+    return np.eye(len(classes))[codes], classes
+
+
+def check_several_classes(classes):
+    """Raise ValueError unless there are two classes or more."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"y has one class only, {classes.tolist()[0]!r}: a classifier needs rows of at "
+            "least two classes."
+        )
+
+
+def standardise(values, weights):
+    """Subtract the weighted mean and divide by the standard deviation (1 if constant)."""
+    mean = np.average(values, axis=0, weights=weights)
+    spread = np.sqrt(np.average(np.square(values - mean), axis=0, weights=weights))
+    return (values - mean) / np.where(spread > 1e-12 * (1 + np.abs(mean)), spread, 1.0)

@@ -1,0 +1,139 @@
+"""What an Optical Processing Unit is to the rest of the package."""
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+
+from skopu.exceptions import DeviceLimitError, NotBinaryError
+
+
+def check_codes(codes, argument="codes"):
+    """Return ``codes`` as a C-contiguous uint8 array of zeros and ones.
+
+    Parameters
+    ----------
+    codes : array-like or sparse matrix of shape (n_samples, n_bits)
+        Booleans or numbers that are all 0 or 1.
+    argument : str, default="codes"
+        How the message calls them.
+
+    Returns
+    -------
+    codes : ndarray of shape (n_samples, n_bits), dtype uint8
+
+    Raises
+    ------
+    NotBinaryError
+        If any value is neither 0 nor 1; the message shows some of them.
+    ValueError
+        If the array is not two-dimensional.
+    """
+    if sparse.issparse(codes):
+        codes = codes.toarray()
+    codes = np.asarray(codes)
+    if codes.ndim != 2:
+        raise ValueError(
+            f"{argument} must have shape (n_samples, n_bits), got {codes.ndim} dimension(s); "
+            "use codes.reshape(1, -1) for a single code."
+        )
+    if codes.dtype == bool:
+        return np.ascontiguousarray(codes).view(np.uint8)
+    if not is_binary(codes):
+        strange = codes[(codes != 0) & (codes != 1)]
+        examples = ", ".join(str(value) for value in np.unique(strange[:1000].astype(str))[:3])
+        raise NotBinaryError(
+            f"{argument} must hold only 0 and 1, because a device displays binary patterns; "
+            f"found {strange.size} other value(s), such as {examples}. Binarize first: "
+            "SupervisedBinarizer learns codes with the task, HyperplaneBinarizer needs no "
+            "targets, OPURandomFeatures(binarize=0.0) thresholds each column."
+        )
+    return np.ascontiguousarray(codes, dtype=np.uint8)
+
+
+def is_binary(X):
+    """Whether every value of a dense or sparse numeric array is 0 or 1."""
+    values = X.data if sparse.issparse(X) else np.asarray(X)
+    if values.dtype == bool:
+        return True
+    if values.dtype.kind == "u":
+        return values.size == 0 or values.max() <= 1
+    return bool(np.isin(values, (0, 1)).all())
+
+
+class OPUDevice(BaseEstimator):
+    r"""Base class of devices: codes in, raw intensities :math:`|Rz|^2` out.
+
+    :math:`R` is the transmission matrix, complex of shape (D, k), with independent
+    :math:`\mathcal{CN}(0, 1)` entries (:math:`E|R_{ij}|^2 = 1`); for a machine it is unknown.
+    It belongs to the device, not to an estimator: the same device gives the same features to
+    every estimator that uses it. A device is a parameter object: the constructor only
+    stores, ``clone`` and ``repr`` work as for estimators. A hardware adapter returns itself
+    from ``__sklearn_clone__``.
+
+    A subclass implements ``_project``, and overrides the attributes that do not fit.
+
+    Attributes
+    ----------
+    max_bits, max_components : int or None
+        Largest k and D that the device accepts; None: no limit.
+    known_matrix : bool
+        Whether ``matrix`` gives R. Closed forms and exact gradients need it.
+    n_passes : int
+        Codes projected so far, the cost of using a machine.
+    """
+
+    max_bits = None
+    max_components = None
+    known_matrix = False
+    n_passes = 0
+
+    def project(self, codes, n_components):
+        r"""Project codes.
+
+        Parameters
+        ----------
+        codes : array-like or sparse matrix of shape (n_samples, n_bits)
+            Zeros and ones.
+        n_components : int
+            D, how many intensities to read; a larger D starts with the same ones.
+
+        Returns
+        -------
+        intensities : ndarray of shape (n_samples, n_components), dtype float32
+            Raw :math:`|Rz|^2`, without the factor :math:`1/\sqrt{D}` of the features.
+
+        Raises
+        ------
+        NotBinaryError
+            If a value is neither 0 nor 1.
+        DeviceLimitError
+            If the device is too small.
+        """
+        codes = check_codes(codes)
+        self.check_size(codes.shape[1], n_components)
+        intensities = self._project(codes, n_components)
+        self.n_passes += len(codes)
+        return intensities
+
+    def check_size(self, n_bits, n_components):
+        """Raise ``DeviceLimitError`` if the device lacks that many bits or components."""
+        for asked, limit, word, argument in (
+            (n_bits, self.max_bits, "bits", "n_bits"),
+            (n_components, self.max_components, "components", "n_components"),
+        ):
+            if limit is not None and asked > limit:
+                raise DeviceLimitError(
+                    f"{type(self).__name__} has at most {limit} {word}, but {asked} were asked "
+                    f"for: use {argument}={limit} or less, or a larger device."
+                )
+
+    def matrix(self, n_bits, n_components):
+        """Return R, complex of shape (n_components, n_bits), where it is known."""
+        raise AttributeError(
+            f"the matrix of {type(self).__name__} is not known (known_matrix is False); "
+            "use a SimulatedOPU, or a method that treats the device as a black box."
+        )
+
+    def _project(self, codes, n_components):
+        """Intensities of checked uint8 codes; the part that a subclass writes."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _project")

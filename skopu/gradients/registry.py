@@ -1,0 +1,11 @@
+"""Gradient estimators known by name."""
+
+from skopu._parts import resolve_part
+from skopu.gradients.score import LeaveOneOut, Reinforce
+
+GRADIENTS = {"loo": LeaveOneOut, "reinforce": Reinforce}
+
+
+def resolve_gradient(gradient):
+    """Return the estimator that ``gradient`` (a name or an object) stands for."""
+    return resolve_part(gradient, GRADIENTS, "gradient")

@@ -1,0 +1,1 @@
+"""Training of encoders: the joint model, the loop, the record of a run."""
