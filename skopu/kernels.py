@@ -89,7 +89,7 @@ class OPUKernel(Kernel):
     >>> from skopu import OPUKernel
     >>> rng = np.random.default_rng(0)
     >>> X = rng.integers(0, 2, size=(40, 6))
-    >>> y = X[:, 0] * X[:, 1] - X[:, 2]
+    >>> y = X[:, 0] * X[:, 1] - X[:, 2] + 0.1 * rng.standard_normal(40)
     >>> gp = GaussianProcessRegressor(OPUKernel(0.5) + WhiteKernel(0.1), random_state=0)
     >>> bool(gp.fit(X[:30], y[:30]).score(X[30:], y[30:]) > 0.9)
     True
