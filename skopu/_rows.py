@@ -33,11 +33,15 @@ def merge_repeated_rows(X, Y, weights):
     Rows are compared by 64-bit hashes: at a million rows the chance that any two different
     ones are taken for equal is 3e-8, and the harm is one row left out of a training set.
     """
-    keys = _hashes(X) * np.uint64(0x9E3779B97F4A7C15) + _hashes(Y)
     positive = np.flatnonzero(weights > 0)
-    _, first, group = np.unique(keys[positive], return_index=True, return_inverse=True)
-    kept = positive[first]
-    return X[kept], Y[kept], np.bincount(group, weights=weights[positive]), kept
+    keys_x, keys_y = _hashes(X), _hashes(Y)
+    # By X first: the scale of the targets then leaves the order as it is.
+    order = positive[np.lexsort((keys_y[positive], keys_x[positive]))]
+    keys = np.column_stack([keys_x[order], keys_y[order]])
+    is_first = np.append(True, (keys[1:] != keys[:-1]).any(axis=1))
+    kept = order[is_first]
+    merged = np.bincount(np.cumsum(is_first) - 1, weights=weights[order])
+    return X[kept], Y[kept], merged, kept
 
 
 def _hashes(X):

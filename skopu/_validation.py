@@ -17,10 +17,4 @@ __all__ = [
 
 def check_weights(sample_weight, X):
     """Return float64 weights of shape (n,), ones if None; refuse negative or all-zero ones."""
-    weights = _check_sample_weight(sample_weight, X, dtype="float64", ensure_non_negative=True)
-    if not weights.any():
-        raise ValueError(
-            "sample_weight is zero for every row, so there is nothing to fit: give at least "
-            "one row a positive weight."
-        )
-    return weights
+    return _check_sample_weight(sample_weight, X, dtype="float64", ensure_non_negative=True)

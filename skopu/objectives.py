@@ -36,7 +36,8 @@ class Objective:
 
     The gradient of the second term needs the slope of L at E[f], which must not be estimated
     with the draw it multiplies: equation 11 of the paper, read with the same draws in both
-    places, is biased (it minimises the objective with :math:`\kappa = 2/S` for squared error).
+    places and leave-one-out control variates, is biased (for squared error it is the gradient
+    of the objective with :math:`\kappa = 2/S`).
     The slope is taken at the mean of the *other* draws, which is unbiased for squared error;
     for cross-entropy it leaves a bias of order 1/S, from the curvature of the softmax.
 

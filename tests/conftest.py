@@ -1,0 +1,26 @@
+"""Fixtures shared by the test files."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def load_real():
+    """Load a set from the data folder; skip, saying so, where there is none."""
+    folder = os.environ.get("SKOPU_DATA")
+
+    def load(name):
+        if folder is None or not Path(folder, f"{name}.npz").exists():
+            pytest.skip(f"needs {name}.npz in the folder named by SKOPU_DATA")
+        with np.load(Path(folder, f"{name}.npz")) as data:
+            return data["X"].astype(np.float64), data["y"]
+
+    return load

@@ -1,0 +1,276 @@
+"""SupervisedBinarizer: what it learns, what it keeps, how it fails."""
+
+import warnings
+
+import numpy as np
+import pytest
+from oracles import BlackBox, Hardware, Interrupting
+from scipy import stats
+from scipy.special import expit
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, make_friedman1
+from sklearn.exceptions import ConvergenceWarning
+
+from skopu import HyperplaneBinarizer, OPUKernelRidge, OPURandomFeatures, SupervisedBinarizer
+from skopu.exceptions import IncompatiblePartsError, InterruptedFitWarning
+from skopu.gradients import LeaveOneOut, Reinforce
+
+X, y = make_friedman1(300, n_features=6, random_state=0)
+X.flags.writeable = False
+SMALL = SupervisedBinarizer(n_bits=16, n_components=64, max_iter=40, random_state=0)
+
+
+def chain_error(binarizer, scale=1.0):
+    """Test MSE of the three steps, over that of predicting the mean."""
+    target = scale * y
+    codes = binarizer.fit(X[:200], target[:200]).transform(X)
+    features = OPURandomFeatures(512).fit_transform(codes)
+    model = OPUKernelRidge("loo").fit(features[:200], target[:200])
+    return np.mean((model.predict(features[200:]) - target[200:]) ** 2) / target[200:].var()
+
+
+class TestLearning:
+    def test_learned_codes_beat_random_ones(self):
+        """Oracle: random hyperplanes through the same features and ridge."""
+        learned = chain_error(SupervisedBinarizer(n_bits=32, n_components=256, random_state=0))
+        random = np.mean([chain_error(HyperplaneBinarizer(32, random_state=s)) for s in range(5)])
+        assert learned < 0.6 * random
+
+    def test_classes(self):
+        X, y = load_breast_cancer(return_X_y=True)
+        binarizer = clone(SMALL).set_params(max_iter=150).fit(X[:300], y[:300])
+        assert binarizer.loss_ == "cross_entropy"
+        history = binarizer.history_["loss"]
+        assert history[-1] < 0.3 * history[0]
+
+    @pytest.mark.parametrize("objective", ["isolated", 0.3])
+    def test_other_objectives_reduce_their_loss(self, objective):
+        history = clone(SMALL).set_params(objective=objective, max_iter=150).fit(X, y).history_
+        assert history["loss"][-1] < 0.5 * history["loss"][0]
+
+    @pytest.mark.parametrize("opu", [BlackBox(), Hardware(gain=0.01), Hardware(gain=255.0)])
+    def test_gain_of_the_camera_does_not_matter(self, opu):
+        """Oracle: the simulated device of gain 1, up to float32 rounding of the scaling."""
+        expected = clone(SMALL).set_params(max_iter=5).fit(X, y).coef_
+        found = clone(SMALL).set_params(max_iter=5, opu=opu).fit(X, y).coef_
+        np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.02)
+
+    @pytest.mark.parametrize("scale", [1e-3, 1e3])
+    def test_scale_of_the_target_does_not_matter(self, scale):
+        expected = clone(SMALL).set_params(max_iter=5).fit(X, y).coef_
+        found = clone(SMALL).set_params(max_iter=5).fit(X, 7 + scale * y).coef_
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+    def test_gradient_may_be_an_object(self):
+        binarizer = clone(SMALL).set_params(gradient=Reinforce(n_draws=1), max_iter=3).fit(X, y)
+        assert binarizer.gradient_.n_draws == 1
+        assert binarizer.gradient_ is not binarizer.gradient
+
+    @pytest.mark.parametrize(("learn_gamma", "shape"), [("scalar", ()), ("feature", (65,))])
+    def test_gamma_is_learned(self, learn_gamma, shape):
+        gamma = clone(SMALL).set_params(learn_gamma=learn_gamma).fit(X, y).gamma_
+        assert np.shape(gamma) == shape
+        assert np.all(np.asarray(gamma) > 0)
+        assert not np.allclose(gamma, 1)
+
+
+class TestCodes:
+    def test_transform_is_the_most_probable_code(self):
+        binarizer = clone(SMALL).fit(X, y)
+        p = binarizer.bit_probabilities(X)
+        codes = binarizer.transform(X)
+        assert codes.dtype == np.uint8
+        np.testing.assert_array_equal(codes, p > 0.5)
+        logits = binarizer.scaler_.transform(X) @ binarizer.coef_.T + binarizer.intercept_
+        np.testing.assert_allclose(p, expit(logits))
+
+    def test_samples_follow_the_probabilities(self):
+        """Oracle: p; 4000 draws of 5 x 16 bits, 5.5 standard errors: rate 3e-6, seed fixed."""
+        binarizer = clone(SMALL).fit(X, y)
+        draws = binarizer.sample(X[:5], n_draws=4000, random_state=0)
+        p = binarizer.bit_probabilities(X[:5])
+        assert draws.shape == (4000, 5, 16)
+        assert (np.abs(draws.mean(0) - p) <= 5.5 * np.sqrt(p * (1 - p) / 4000) + 1e-3).all()
+        np.testing.assert_array_equal(draws, binarizer.sample(X[:5], n_draws=4000, random_state=0))
+
+    def test_start_of_the_encoder(self):
+        """Oracle: logits of spread 2, thresholds at quantiles between 10 and 90 %."""
+        import torch
+
+        from skopu.nn.encoders import LinearEncoder
+
+        encoder = LinearEncoder(6, 200)
+        inputs = torch.from_numpy(X.astype(np.float32))
+        encoder.start(inputs, seed=0)
+        logits = encoder(inputs).detach().numpy()
+        np.testing.assert_allclose(logits.std(0), 2, rtol=1e-3)
+        share = (logits > 0).mean(0)
+        assert share.min() > 0.08
+        assert share.max() < 0.92
+        # Uniform between 0.1 and 0.9: Kolmogorov-Smirnov, false-alarm rate 1e-4, seed fixed.
+        assert stats.kstest(share, stats.uniform(0.1, 0.8).cdf).pvalue > 1e-4
+
+
+class TestScaling:
+    def test_quantiles_take_the_grip_from_spikes(self):
+        """Oracle: the same data without the spike."""
+        spiked = X.copy()
+        spiked[0, 0] = 1e6
+        for scaler, agreement in (("quantile", 0.95), ("standard", 0.9)):
+            model = clone(SMALL).set_params(scaler=scaler, max_iter=5)
+            same = model.fit(spiked, y).transform(spiked) == clone(model).fit(X, y).transform(X)
+            assert (same.mean() > agreement) == (scaler == "quantile")
+
+    def test_quantiles_are_clipped(self):
+        scaler = clone(SMALL).set_params(scaler="quantile", max_iter=2).fit(X, y).scaler_
+        assert np.abs(scaler.transform(100 * X)).max() == 3
+
+    def test_none_leaves_inputs_alone(self):
+        assert clone(SMALL).set_params(scaler=None, max_iter=2).fit(X, y).scaler_ is None
+
+    def test_constant_columns_and_targets(self):
+        constant = np.hstack([X, np.ones((len(X), 1))])
+        binarizer = clone(SMALL).fit(constant, np.full(len(X), 3.0))
+        assert np.isfinite(binarizer.coef_).all()
+
+
+class TestRun:
+    def test_history_and_passes(self):
+        """Oracle: start with 200 rows, then S draws of a minibatch at each iteration."""
+        device = Hardware()
+        binarizer = clone(SMALL).set_params(opu=device, max_iter=30, batch_size=50)
+        binarizer.fit(X[:200], y[:200])
+        history = binarizer.history_
+        assert binarizer.n_iter_ == 30
+        assert binarizer.n_passes_ == 200 + 30 * 50 * 4 == device.n_passes
+        assert history["n_passes"][-1] == binarizer.n_passes_
+        assert history["iteration"] == list(range(1, 31))
+        assert np.isnan(history["validation_loss"]).all()
+        assert {len(column) for column in history.values()} == {30}
+
+    def test_early_stopping_keeps_the_best_state(self):
+        """Oracle: the validation loss that was recorded; the noise leaves nothing to learn."""
+        noise = np.random.default_rng(0).standard_normal(len(X))
+        binarizer = clone(SMALL).set_params(
+            early_stopping=True, max_iter=400, n_iter_no_change=5, validation_fraction=0.3
+        )
+        binarizer.fit(X, noise)
+        losses = binarizer.history_["validation_loss"]
+        assert binarizer.n_iter_ < 400
+        assert len(losses) - 1 - int(np.argmin(losses)) == 5
+
+    def test_interruption_keeps_the_best_state(self):
+        """Oracle: what training leaves when it is not interrupted, and the message."""
+        device = Interrupting(calls=25)
+        with pytest.warns(InterruptedFitWarning, match="interrupted at iteration 24 of 40"):
+            binarizer = clone(SMALL).set_params(opu=device).fit(X, y)
+        assert binarizer.n_iter_ == 24
+        assert len(binarizer.history_["loss"]) == 23
+        assert binarizer.transform(X).shape == (300, 16)
+
+    def test_divergence_keeps_a_finite_state(self):
+        with pytest.warns(ConvergenceWarning, match=r"not finite at iteration.*lower learning_r"):
+            binarizer = (
+                clone(SMALL).set_params(readout_learning_rate=1e30, readout_penalty=0).fit(X, y)
+            )
+        assert np.isfinite(binarizer.coef_).all()
+
+    def test_same_seed_same_codes(self):
+        first, second = (clone(SMALL).fit(X, y) for _ in range(2))
+        np.testing.assert_array_equal(first.coef_, second.coef_)
+        other = clone(SMALL).set_params(random_state=1).fit(X, y)
+        assert np.abs(first.coef_ - other.coef_).max() > 0.1
+
+    def test_order_and_repetition_of_rows(self):
+        """Oracle: the contract of sample_weight, bit by bit."""
+        rng = np.random.default_rng(1)
+        weights = rng.integers(0, 4, size=len(X))
+        repeated = np.repeat(np.arange(len(X)), weights)
+        shuffled = rng.permutation(len(X))
+        expected = clone(SMALL).fit(X[repeated], y[repeated]).coef_
+        found = clone(SMALL).fit(X[shuffled], y[shuffled], sample_weight=weights[shuffled]).coef_
+        np.testing.assert_array_equal(found, expected)
+
+    def test_progress_is_shown_when_asked_for(self, capsys):
+        clone(SMALL).set_params(max_iter=3).fit(X, y)
+        assert capsys.readouterr() == ("", "")
+        clone(SMALL).set_params(max_iter=3, verbose=1).fit(X, y)
+        shown = capsys.readouterr()
+        assert "training encoder: 100%" in shown.err
+        assert "passes=" in shown.err
+        assert shown.out == ""
+
+    def test_global_generators_are_left_alone(self):
+        import torch
+
+        before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+        clone(SMALL).set_params(max_iter=2).fit(X, y)
+        after = np.random.get_state()[1], torch.get_rng_state()  # noqa: NPY002
+        np.testing.assert_array_equal(before[0], after[0])
+        assert torch.equal(before[1], after[1])
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_not_finite(self, bad):
+        data = X.copy()
+        data[0, 0] = bad
+        with pytest.raises(ValueError, match="Input X contains"):
+            clone(SMALL).fit(data, y)
+        with pytest.raises(ValueError, match="Input y contains"):
+            clone(SMALL).fit(X, np.where(np.arange(len(y)) == 0, bad, y))
+
+    def test_wrong_width(self):
+        binarizer = clone(SMALL).set_params(max_iter=1).fit(X, y)
+        with pytest.raises(ValueError, match="X has 5 features, but SupervisedBinarizer is exp"):
+            binarizer.transform(X[:, :5])
+
+    def test_complex_and_text(self):
+        with pytest.raises(ValueError, match="Complex data not supported"):
+            clone(SMALL).fit(X + 1j, y)
+        with pytest.raises(ValueError, match="could not convert string to float"):
+            clone(SMALL).fit(np.full((300, 2), "text"), y)
+
+    def test_one_class(self):
+        with pytest.raises(ValueError, match="y has one class only, 'a'"):
+            clone(SMALL).fit(X, np.full(len(X), "a"))
+
+    @pytest.mark.parametrize("n_bits", [0, -3, 2.5, None])
+    def test_n_bits(self, n_bits):
+        with pytest.raises(ValueError, match="The 'n_bits' parameter of SupervisedBinarizer must"):
+            clone(SMALL).set_params(n_bits=n_bits).fit(X, y)
+
+    def test_one_draw_with_leave_one_out(self):
+        with pytest.raises(ValueError, match=r"at least 2, got 1, since a draw's baseline is made"):
+            clone(SMALL).set_params(gradient=LeaveOneOut(n_draws=1)).fit(X, y)
+        with pytest.raises(ValueError, match="at least 2, got 1"):
+            clone(SMALL).set_params(gradient__n_draws=1).fit(X, y)
+
+    def test_one_draw_with_isolated(self):
+        with pytest.raises(IncompatiblePartsError, match="use n_draws=2 or more"):
+            clone(SMALL).set_params(gradient=Reinforce(1), objective="isolated").fit(X, y)
+
+    def test_unknown_gradient(self):
+        with pytest.raises(ValueError, match=r"gradient='lo' is not known\. Did you mean 'loo'\?"):
+            clone(SMALL).set_params(gradient="lo").fit(X, y)
+
+    def test_missing_target(self):
+        with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
+            clone(SMALL).fit(X, None)
+
+    def test_quantiles_of_sparse_input(self):
+        from scipy.sparse import csr_array
+
+        with pytest.raises(ValueError, match="scaler='quantile' needs dense X"):
+            clone(SMALL).set_params(scaler="quantile").fit(csr_array(X), y)
+
+    def test_held_out_part_leaves_no_rows(self):
+        with pytest.raises(ValueError, match="leaves none to train on"):
+            clone(SMALL).set_params(early_stopping=True).fit(X[:1], y[:1])
+
+    def test_float_labels_are_quantities(self):
+        """As the documentation says: the type of y decides, never its values."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            binarizer = clone(SMALL).set_params(max_iter=1).fit(X, np.round(y / 10))
+        assert binarizer.loss_ == "squared_error"

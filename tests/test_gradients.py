@@ -1,0 +1,241 @@
+"""Gradients against enumeration of all codes.
+
+Rows are independent, so a case is repeated by repeating its row: 40000 rows of one case give
+40000 independent gradients. Their mean is compared with the exact gradient, entry by entry; the
+largest of m |t| statistics exceeds the threshold used with probability 1e-6 if the estimator is
+unbiased (the t statistics are normal at this many draws). Seeds are fixed, so a test that
+passes once passes always.
+"""
+
+import numpy as np
+import pytest
+import torch
+from oracles import BlackBox, all_codes, exact_objective
+from scipy import stats
+
+from skopu.devices import SimulatedOPU
+from skopu.exceptions import IncompatiblePartsError
+from skopu.gradients import GRADIENTS, GradientEstimator, LeaveOneOut, Reinforce, resolve_gradient
+from skopu.losses import CrossEntropy, SquaredError
+from skopu.objectives import (
+    KAPPAS,
+    Objective,
+    ScoreTerms,
+    check_parts,
+    mean_of_others,
+    resolve_kappa,
+)
+
+N_REPEATS = 40_000
+FALSE_ALARM = 1e-6
+# A new estimator that is unbiased: add a line.
+UNBIASED = [Reinforce(1), Reinforce(4), LeaveOneOut(2), LeaveOneOut(4)]
+STATES = {"start": 0.5, "middle": 2.0, "sharp": 5.0}  # spread of the logits
+
+
+class Case:
+    """One row with fixed logits, a device, a readout of 6-bit codes, and a target."""
+
+    def __init__(self, loss, spread, n_outputs=1, n_bits=6, seed=0):
+        rng = np.random.default_rng(seed)
+        codes = all_codes(n_bits)
+        features = SimulatedOPU().project(codes, 20) / n_bits
+        weights = rng.standard_normal((20, n_outputs)) / np.sqrt(20)
+        answers = features @ weights
+        self.answers = torch.from_numpy(answers - answers.mean(0)).double()
+        self.logits = torch.from_numpy(spread * rng.standard_normal((1, n_bits)))
+        targets = rng.standard_normal((1, n_outputs))
+        if isinstance(loss, CrossEntropy):
+            targets = np.eye(n_outputs)[[0]]
+        self.targets, self.loss = torch.from_numpy(targets), loss
+        self.places = 2 ** torch.arange(n_bits - 1, -1, -1)
+
+    def predictions(self, codes):
+        """Answers of the device and readout to codes (S, n, k)."""
+        return self.answers[(codes * self.places).sum(-1)]
+
+    def exact_gradient(self, kappa):
+        logits = self.logits.clone().requires_grad_()
+        exact_objective(logits, self.answers, self.targets, self.loss, kappa).sum().backward()
+        return logits.grad[0].numpy()
+
+    def estimates(self, gradient, kappa, score_terms=None, n_repeats=N_REPEATS):
+        """Independent gradients, one a row, shape (n_repeats, k)."""
+        objective = Objective(self.loss, kappa)
+        logits = self.logits.repeat(n_repeats, 1).requires_grad_()
+        codes = gradient.draw(logits, torch.Generator().manual_seed(1))
+        targets = self.targets.repeat(n_repeats, 1)
+        terms = (score_terms or objective.score_terms)(self.predictions(codes), targets)
+        gradient.surrogate(logits, codes, terms).sum().backward()
+        return logits.grad.numpy()
+
+
+def largest_t(estimates, exact):
+    return np.abs((estimates.mean(0) - exact) / stats.sem(estimates, axis=0)).max()
+
+
+def threshold(n_entries):
+    return stats.norm.isf(FALSE_ALARM / 2 / n_entries)
+
+
+# With one draw there are no others to take the residual from, unless kappa = 1.
+PAIRS = [(g, kappa) for g in UNBIASED for kappa in (1.0, 0.0, 0.3) if g.n_draws > 1 or kappa == 1]
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(("gradient", "kappa"), PAIRS, ids=repr)
+def test_unbiased_for_squared_error(gradient, kappa, state):
+    case = Case(SquaredError(), STATES[state])
+    estimates = case.estimates(gradient, kappa)
+    assert largest_t(estimates, case.exact_gradient(kappa)) < threshold(6)
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("gradient", UNBIASED, ids=repr)
+def test_unbiased_for_end_to_end_cross_entropy(gradient, state):
+    case = Case(CrossEntropy(), STATES[state], n_outputs=3)
+    estimates = case.estimates(gradient, 1.0)
+    assert largest_t(estimates, case.exact_gradient(1.0)) < threshold(6)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_shared_residual_is_biased(n_outputs):
+    """Equation 11 with the same draws in the residual and in the leave-one-out gradient.
+
+    It is the gradient for kappa = 2/S, as the oracle says; against kappa = 0 the test above
+    finds it out, so that test can fail.
+    """
+    n_draws = 4
+    case = Case(SquaredError(), 1.0, n_outputs)
+
+    def shared(predictions, targets):
+        slope = case.loss.slope(predictions.mean(0), targets)
+        others = mean_of_others(predictions)
+        return ScoreTerms((slope * predictions).sum(-1), (slope * others).sum(-1))
+
+    estimates = case.estimates(LeaveOneOut(n_draws), 0.0, shared)
+    assert largest_t(estimates, case.exact_gradient(0.0)) > threshold(6)
+    assert largest_t(estimates, case.exact_gradient(2 / n_draws)) < threshold(6)
+
+
+def test_isolated_cross_entropy_has_a_bias_that_falls_with_the_draws():
+    """Oracle: enumeration. The slope at the mean of S - 1 draws is off by the softmax's curvature.
+
+    Bias is measured with a standard error of 0.02 of the gradient's norm at most.
+    """
+    case = Case(CrossEntropy(), 1.0, n_outputs=3)
+    exact = case.exact_gradient(0.0)
+    biases = []
+    for n_draws in (2, 16):
+        estimates = case.estimates(LeaveOneOut(n_draws), 0.0, n_repeats=100_000)
+        biases.append(np.linalg.norm(estimates.mean(0) - exact) / np.linalg.norm(exact))
+    assert biases[1] < 0.4 * biases[0]
+    assert biases[1] < 0.1
+
+
+@pytest.mark.parametrize("kappa", [1.0, 0.0, 0.3])
+def test_gradient_of_the_readout_is_unbiased(kappa):
+    """Oracle: the derivative of J with respect to a common shift of the answers, enumerated."""
+    case = Case(SquaredError(), 1.0)
+    shift = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    exact_objective(
+        case.logits, case.answers * (1 + shift), case.targets, case.loss, kappa
+    ).sum().backward()
+    scale = torch.zeros(N_REPEATS, 1, dtype=torch.float64, requires_grad=True)
+    codes = LeaveOneOut(3).draw(case.logits.repeat(N_REPEATS, 1), torch.Generator().manual_seed(2))
+    predictions = case.predictions(codes) * (1 + scale)
+    targets = case.targets.repeat(N_REPEATS, 1)
+    Objective(case.loss, kappa).score_terms(predictions, targets).costs.mean(0).sum().backward()
+    assert largest_t(scale.grad.numpy(), shift.grad.numpy()) < threshold(1)
+
+
+def test_leave_one_out_has_less_variance():
+    """Oracle: the sample variance of 40000 gradients; the answers have a common level."""
+    case = Case(SquaredError(), 1.0)
+    case.targets += 3
+    plain, loo = (case.estimates(kind(4), 1.0).var(0).sum() for kind in (Reinforce, LeaveOneOut))
+    assert loo < 0.5 * plain
+
+
+def test_one_draw_by_hand():
+    """Oracle: equation 7 written out: cost times z - p."""
+    logits = torch.tensor([[0.3, -1.0]], dtype=torch.float64, requires_grad=True)
+    codes = torch.tensor([[[True, False]]])
+    terms = Objective(SquaredError(), 1.0).score_terms(
+        torch.tensor([[[2.0]]], dtype=torch.float64), torch.tensor([[0.5]], dtype=torch.float64)
+    )
+    Reinforce(1).surrogate(logits, codes, terms).sum().backward()
+    expected = (0.5 - 2.0) ** 2 * (codes[0].double() - torch.sigmoid(logits.detach()))
+    torch.testing.assert_close(logits.grad, expected)
+
+
+def test_value_of_the_objective():
+    """Oracle: (y - m)^2 + kappa V for the draws taken as the whole distribution."""
+    predictions = torch.tensor([[[1.0]], [[2.0]], [[6.0]]], dtype=torch.float64)
+    targets = torch.tensor([[0.5]], dtype=torch.float64)
+    for kappa in (0.0, 0.4, 1.0):
+        value = Objective(SquaredError(), kappa).value(predictions, targets)
+        m, v = predictions.mean(), predictions.var(correction=0)
+        torch.testing.assert_close(value[0], (targets[0, 0] - m) ** 2 + kappa * v)
+
+
+def test_mean_of_others():
+    values = torch.tensor([[1.0], [2.0], [6.0]])
+    torch.testing.assert_close(mean_of_others(values), torch.tensor([[4.0], [3.5], [1.5]]))
+    assert not mean_of_others(values[:1]).any()
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), CrossEntropy()])
+def test_slope_of_the_loss(loss):
+    """Oracle: automatic differentiation of the value."""
+    predictions = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    predictions.requires_grad_()
+    targets = torch.eye(3, dtype=torch.float64)[[0, 1, 2, 1]]
+    loss.value(predictions, targets).sum().backward()
+    torch.testing.assert_close(loss.slope(predictions.detach(), targets), predictions.grad)
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_draws_follow_the_probabilities(name):
+    """Oracle: p, with 10^5 draws and 5.5 standard errors (rate 2e-7 for the five bits)."""
+    logits = torch.tensor([[-2.0, -0.5, 0.0, 1.0, 3.0]])
+    gradient = resolve_gradient(name).set_params(n_draws=100_000)
+    codes = gradient.draw(logits, torch.Generator().manual_seed(0))
+    p = torch.sigmoid(logits[0])
+    assert codes.shape == (100_000, 1, 5)
+    assert codes.dtype == torch.bool
+    error = (codes.double().mean((0, 1)) - p).abs()
+    assert (error < 5.5 * (p * (1 - p) / 100_000).sqrt()).all()
+
+
+class TestPairing:
+    def test_unknown_name_gives_the_nearest(self):
+        with pytest.raises(ValueError, match=r"'rienforce' is not known.*'reinforce'\?"):
+            resolve_gradient("rienforce")
+        with pytest.raises(ValueError, match="Accepted names: 'loo', 'reinforce'"):
+            resolve_gradient("nothing like it")
+
+    @pytest.mark.parametrize("n_draws", [1, 0, 2.5, True, None])
+    def test_leave_one_out_needs_two_draws(self, n_draws):
+        with pytest.raises(ValueError, match="LeaveOneOut needs n_draws to be an int of at least"):
+            check_parts(LeaveOneOut(n_draws), Objective(SquaredError(), 1.0), BlackBox())
+
+    def test_isolated_needs_two_draws(self):
+        with pytest.raises(IncompatiblePartsError, match=r"Reinforce\(n_draws=1\).*kappa=0"):
+            check_parts(Reinforce(1), Objective(SquaredError(), 0.0), BlackBox())
+
+    def test_known_matrix_is_asked_for(self):
+        class Needy(LeaveOneOut):
+            needs_known_matrix = True
+
+        check_parts(Needy(), Objective(SquaredError(), 1.0), SimulatedOPU())
+        with pytest.raises(IncompatiblePartsError, match="Needy needs the matrix.*BlackBox"):
+            check_parts(Needy(), Objective(SquaredError(), 1.0), BlackBox())
+
+    def test_names_of_kappa(self):
+        assert {name: resolve_kappa(name) for name in KAPPAS} == KAPPAS
+        assert resolve_kappa(0.25) == 0.25
+
+    def test_surrogate_must_be_written(self):
+        with pytest.raises(NotImplementedError, match="GradientEstimator must implement"):
+            GradientEstimator().surrogate(None, None, None)

@@ -1,0 +1,80 @@
+"""Canonical order of rows, and seeded thresholds."""
+
+import numpy as np
+import pytest
+from scipy import sparse, stats
+
+from skopu._random import dither, draw_seeds
+from skopu._rows import merge_repeated_rows
+
+
+@pytest.fixture
+def rows(rng):
+    X = rng.integers(-1, 3, size=(200, 3)).astype(float)  # 64 distinct rows: many repetitions
+    return X, rng.integers(0, 2, size=(200, 1)).astype(float), rng.integers(0, 3, size=200) * 1.0
+
+
+def test_weights_are_added(rows):
+    """Oracle: a dictionary."""
+    X, Y, weights = rows
+    expected = {}
+    for x, y, weight in zip(X, Y, weights):
+        if weight:
+            key = (*x, *y)
+            expected[key] = expected.get(key, 0) + weight
+    X2, Y2, merged, kept = merge_repeated_rows(X, Y, weights)
+    assert {(*x, *y): w for x, y, w in zip(X2, Y2, merged)} == expected
+    np.testing.assert_array_equal(X[kept], X2)
+
+
+def test_order_depends_on_the_set_of_rows_only(rows, rng):
+    X, Y, weights = rows
+    order = rng.permutation(200)
+    for first, second in zip(
+        merge_repeated_rows(X, Y, weights)[:3],
+        merge_repeated_rows(X[order], Y[order], weights[order])[:3],
+    ):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_sparse_rows_are_the_dense_ones(rows):
+    X, Y, weights = rows
+    X2, Y2, merged, _ = merge_repeated_rows(X, Y, weights)
+    S2, T2, sparse_merged, _ = merge_repeated_rows(sparse.csr_array(X), Y, weights)
+    np.testing.assert_array_equal(S2.toarray(), X2)
+    np.testing.assert_array_equal(T2, Y2)
+    np.testing.assert_array_equal(sparse_merged, merged)
+
+
+def test_zeros_of_either_sign_and_precisions_are_equal():
+    X = np.array([[0.0, 1.0], [-0.0, 1.0]])
+    assert len(merge_repeated_rows(X, np.zeros((2, 1)), np.ones(2))[0]) == 1
+    single = merge_repeated_rows(X.astype(np.float32), np.zeros((2, 1)), np.ones(2))
+    assert len(single[0]) == 1
+
+
+def test_seeds_descend_from_one():
+    assert draw_seeds(3, 4) == draw_seeds(3, 4)
+    assert len(set(draw_seeds(3, 4))) == 4
+
+
+class TestDither:
+    def test_each_stratum_is_met_once(self):
+        thresholds = dither(10, 7, seed=0)
+        assert thresholds.shape == (10, 7)
+        strata = np.sort(np.floor(10 * thresholds), axis=0)
+        np.testing.assert_array_equal(strata, np.tile(np.arange(10)[:, None], 7))
+
+    def test_each_draw_is_uniform_and_bits_are_independent(self):
+        """Oracles: the uniform law (Kolmogorov-Smirnov) and zero correlation, 20000 seeds.
+
+        False-alarm rate 1e-4 each; seeds are fixed.
+        """
+        first = np.array([dither(4, 2, seed)[0] for seed in range(20_000)])
+        assert stats.kstest(first[:, 0], "uniform").pvalue > 1e-4
+        assert abs(np.corrcoef(first.T)[0, 1]) < 3.9 / np.sqrt(20_000)
+
+    def test_average_code_is_within_one_draw_of_the_probability(self, rng):
+        p = rng.uniform(size=50)
+        codes = dither(10, 50, seed=1) < p
+        assert np.abs(codes.mean(0) - p).max() <= 0.1
