@@ -23,6 +23,7 @@ from skopu import (
 from skopu.devices import SimulatedOPU
 
 N_DEVICES = 20
+COLUMNS = ("raw", "centered", "ratio")
 SETS = {
     "diabetes": (load_diabetes, OPUKernelRidge),
     "breast cancer": (load_breast_cancer, OPUKernelRidgeClassifier),
@@ -46,8 +47,9 @@ def errors(form, n_components, seed, codes, targets, ridge):
 
 def main():
     """Print a markdown table."""
-    print("| set | codes | D | kernel error raw | centered | ratio | test error raw | centered | ratio |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    titles = ["set", "codes", "D"]
+    titles += [f"{what} error {s}" for what in ("kernel", "test") for s in COLUMNS]
+    print(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|")
     for name, (load, ridge) in SETS.items():
         X, y = load(return_X_y=True)
         rows = train_test_split(X, y, test_size=0.4, random_state=0)

@@ -5,10 +5,9 @@ from skopu._display import ConvergenceDisplay
 from skopu._end_to_end import EndToEndOPUClassifier, EndToEndOPURegressor
 from skopu._features import OPURandomFeatures
 from skopu._kernel_ridge import OPUKernelRidge, OPUKernelRidgeClassifier
+from skopu._version import __version__
 from skopu.baselines import HyperplaneBinarizer
 from skopu.kernels import OPUKernel, opu_kernel
-
-__version__ = "0.1.0.dev0"
 
 __all__ = [
     "ConvergenceDisplay",
@@ -20,5 +19,6 @@ __all__ = [
     "OPUKernelRidgeClassifier",
     "OPURandomFeatures",
     "SupervisedBinarizer",
+    "__version__",
     "opu_kernel",
 ]

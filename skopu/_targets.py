@@ -51,6 +51,12 @@ def one_hot(y):
     return np.eye(len(classes))[codes], classes
 
 
+def signed_targets(codes, n_classes):
+    """Targets of -1 and 1 for class numbers: one column for two classes, else one a class."""
+    targets = np.where(codes[:, None] == np.arange(n_classes), 1.0, -1.0)
+    return targets[:, 1:] if n_classes == 2 else targets
+
+
 def check_several_classes(classes):
     """Raise ValueError unless there are two classes or more."""
     if len(classes) < 2:

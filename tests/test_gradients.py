@@ -229,7 +229,7 @@ class TestPairing:
             needs_known_matrix = True
 
         check_parts(Needy(), Objective(SquaredError(), 1.0), SimulatedOPU())
-        with pytest.raises(IncompatiblePartsError, match="Needy needs the matrix.*BlackBox"):
+        with pytest.raises(IncompatiblePartsError, match=r"Needy needs the matrix.*BlackBox"):
             check_parts(Needy(), Objective(SquaredError(), 1.0), BlackBox())
 
     def test_names_of_kappa(self):

@@ -11,7 +11,17 @@ import skopu
 
 ROOT = Path(skopu.__file__).parent
 LAYERS = [
-    ["exceptions", "_random", "_tensors", "_validation", "_parts", "_rows", "_targets", "_scaling"],
+    [
+        "exceptions",
+        "_random",
+        "_tensors",
+        "_validation",
+        "_version",
+        "_parts",
+        "_rows",
+        "_targets",
+        "_scaling",
+    ],
     ["kernels", "ridge", "losses", "devices"],
     ["nn", "gradients", "objectives"],
     ["training"],

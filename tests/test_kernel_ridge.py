@@ -19,7 +19,7 @@ from skopu import (
     SupervisedBinarizer,
     opu_kernel,
 )
-from skopu._kernel_ridge import is_opu_features
+from skopu._kernel_ridge.base import is_opu_features
 from skopu.devices import SimulatedOPU
 
 X, y = make_regression(n_features=10, random_state=0)
@@ -107,6 +107,9 @@ class TestChoiceOfKernel:
         model.fit(X, y)
         assert isinstance(model.binarizer_, SupervisedBinarizer)
         assert model.binarizer_.n_components == 64
+        model.set_params(opu=SimulatedOPU(4), n_components=32).fit(X, y)
+        assert model.binarizer_.opu_.random_state == model.features_.opu_.random_state == 4
+        assert model.binarizer_.n_components == 32
         assert model.features_.n_features_in_ == 8
 
     def test_given_binarizer_is_used(self):
@@ -226,5 +229,5 @@ class TestBadInput:
     def test_device_too_small(self, rng):
         codes = rng.integers(0, 2, size=(10, 5))
         small = SimulatedOPU(max_bits=4)
-        with pytest.raises(ValueError, match="at most 4 bits, but 5 were asked"):
+        with pytest.raises(ValueError, match="at most 4 bits, which is not enough"):
             OPUKernelRidge(opu=small).fit(codes, rng.standard_normal(10))

@@ -34,7 +34,7 @@ class HyperplaneBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Standardises the inputs; sparse ones are scaled without being centred.
     n_features_in_ : int
         Number of features d seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had any.
 
     See Also

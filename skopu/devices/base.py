@@ -66,7 +66,8 @@ class OPUDevice(BaseEstimator):
     :math:`R` is the transmission matrix, complex of shape (D, k), with independent
     :math:`\mathcal{CN}(0, 1)` entries (:math:`E|R_{ij}|^2 = 1`); for a machine it is unknown.
     It belongs to the device, not to an estimator: the same device gives the same features to
-    every estimator that uses it. A device is a parameter object: the constructor only
+    every estimator that uses it. The gain of a camera is the adapter's to calibrate:
+    intensities are in units in which their average is the number of ones in z. A device is a parameter object: the constructor only
     stores, ``clone`` and ``repr`` work as for estimators. A hardware adapter returns itself
     from ``__sklearn_clone__``.
 
@@ -115,16 +116,26 @@ class OPUDevice(BaseEstimator):
         self.n_passes += len(codes)
         return intensities
 
-    def check_size(self, n_bits, n_components):
-        """Raise ``DeviceLimitError`` if the device lacks that many bits or components."""
-        for asked, limit, word, argument in (
-            (n_bits, self.max_bits, "bits", "n_bits"),
-            (n_components, self.max_components, "components", "n_components"),
+    def check_size(self, n_bits, n_components, n_free=0):
+        """Raise ``DeviceLimitError`` if the device lacks that many bits or components.
+
+        Parameters
+        ----------
+        n_bits, n_components : int
+            k and D.
+        n_free : int, default=0
+            How many of the components will not be asked of the device.
+        """
+        for asked, limit, free, argument in (
+            (n_bits, self.max_bits, 0, "n_bits"),
+            (n_components, self.max_components, n_free, "n_components"),
         ):
-            if limit is not None and asked > limit:
+            if limit is not None and asked > limit + free:
+                word = argument.removeprefix("n_")
                 raise DeviceLimitError(
-                    f"{type(self).__name__} has at most {limit} {word}, but {asked} were asked "
-                    f"for: use {argument}={limit} or less, or a larger device."
+                    f"{type(self).__name__} has at most {limit} {word}, which is not enough for "
+                    f"{argument}={asked}: use {argument}={limit + free} or less, or a larger "
+                    "device."
                 )
 
     def matrix(self, n_bits, n_components):

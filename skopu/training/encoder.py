@@ -16,6 +16,7 @@ from skopu.objectives import Objective, check_parts, resolve_kappa
 from skopu.training.history import History
 from skopu.training.joint import JointModel
 from skopu.training.loop import minibatches, run_loop
+from skopu.training.penalty import choose_penalty
 
 _MAX_START_ROWS = 4096  # rows that the encoder's start is measured on
 _BETAS = (0.9, 0.99)  # a shorter memory of squares than Adam's default: runs are short
@@ -28,6 +29,8 @@ class TrainedEncoder:
     coef: np.ndarray
     intercept: np.ndarray
     gamma: float | np.ndarray
+    encoder_penalty: float
+    penalty_errors: dict
     history: dict
     n_iter: int
     n_passes: int
@@ -56,29 +59,37 @@ def train_encoder(X, targets, weights, device, settings, seed):
     objective = Objective(LOSSES[targets.loss](), resolve_kappa(settings.objective))
     gradient = resolve_gradient(settings.gradient)
     check_parts(gradient, objective, device)
-    seeds = draw_seeds(seed, 4)
-    generator = torch.Generator(settings.torch_device).manual_seed(seeds[0])
-    model = JointModel(
-        LinearEncoder(X.shape[1], settings.n_bits),
-        device,
-        gradient,
-        objective,
-        n_components=settings.n_components,
-        encoder_penalty=settings.encoder_penalty,
-        readout_penalty=settings.readout_penalty,
-        generator=generator,
-    ).to(settings.torch_device)
+    seeds = draw_seeds(seed, 5)
     data = _Data(X, targets.values, weights, settings, seeds[1])
-    model.start(data.sample(_MAX_START_ROWS), targets.values.shape[1], seeds[2], settings)
-    history = History()
+    n_outputs = targets.values.shape[1]
     # Two pools of threads that take turns on the same cores wait for each other: the device's
     # product keeps its threads, torch's thin operations get one (4 times faster on 2 cores).
     with threadpool_limits(1, user_api="openmp"):
+        penalty, errors = settings.encoder_penalty, {}
+        if isinstance(penalty, str):
+            penalty, errors = choose_penalty(
+                data, X.shape[1], n_outputs, objective.loss, objective.kappa, settings, seeds[4]
+            )
+        generator = torch.Generator(settings.torch_device).manual_seed(seeds[0])
+        model = JointModel(
+            LinearEncoder(X.shape[1], settings.n_bits),
+            device,
+            gradient,
+            objective,
+            n_components=settings.n_components,
+            encoder_penalty=penalty,
+            readout_penalty=settings.readout_penalty,
+            generator=generator,
+        ).to(settings.torch_device)
+        model.start(data.sample(_MAX_START_ROWS), n_outputs, seeds[2], settings)
+        history = History()
         n_iter = _run(model, data, settings, seeds[3], history)
     return TrainedEncoder(
         coef=to_numpy(model.encoder.weight),
         intercept=to_numpy(model.encoder.bias),
         gamma=model.readout.gamma(),
+        encoder_penalty=float(penalty),
+        penalty_errors=errors,
         history=history.as_dict(),
         n_iter=n_iter,
         n_passes=model.n_passes,
@@ -109,7 +120,12 @@ class _Data:
         """Return inputs of the first training rows, whose order says nothing about them."""
         return self._inputs.rows(self.train[:n_rows])
 
-    def batch(self, positions):
+    @property
+    def n_rows(self):
+        """Number of training rows."""
+        return len(self.train)
+
+    def rows(self, positions):
         """Return inputs, targets and weights of training rows."""
         return self._gather(self.train[positions])
 
@@ -131,10 +147,10 @@ def _run(model, data, settings, seed, history):
         ],
         betas=_BETAS,
     )
-    batches = minibatches(len(data.train), settings.batch_size, seed)
+    batches = minibatches(data.n_rows, settings.batch_size, seed)
 
     def step():
-        loss, surrogate = model.step(*data.batch(next(batches)))
+        loss, surrogate = model.step(*data.rows(next(batches)))
         return loss, surrogate, model.n_passes
 
     with tqdm(

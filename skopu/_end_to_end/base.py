@@ -1,0 +1,159 @@
+"""What the regressor and the classifier share: joint training and the three predictions."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_is_fitted
+
+from skopu._binarizer import SupervisedBinarizer
+from skopu._features import OPUFeatures, OPURandomFeatures
+from skopu._parts import PartsMixin
+from skopu._random import dither, draw_seeds
+from skopu._rows import merge_repeated_rows
+from skopu._validation import HasMethods, Interval, StrOptions
+from skopu.devices import resolve_device
+from skopu.exceptions import IncompatiblePartsError
+
+_CHUNK_ROWS = 4096
+
+
+class EndToEnd(PartsMixin, BaseEstimator):
+    """Parameters, training and readout common to both."""
+
+    _part_names = ("binarizer", "features", "ridge")
+    _parameter_constraints = {
+        "binarizer": [HasMethods(["fit", "bit_probabilities"]), None],
+        "features": [HasMethods(["fit", "transform", "expectation"]), None],
+        "ridge": [HasMethods(["fit", "predict"]), None],
+        "prediction": [StrOptions({"draws", "threshold", "mean"})],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        binarizer=None,
+        features=None,
+        ridge=None,
+        *,
+        prediction="draws",
+        n_draws=10,
+        random_state=None,
+        verbose=0,
+    ):
+        self.binarizer = binarizer
+        self.features = features
+        self.ridge = ridge
+        self.prediction = prediction
+        self.n_draws = n_draws
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _make_part(self, name):
+        if name == "binarizer":
+            return SupervisedBinarizer()
+        if name == "ridge":
+            return self._ridge_class(alpha="loo", kernel="linear")
+        if self.binarizer is None:
+            return OPURandomFeatures()
+        # Features follow a binarizer given alone, otherwise it follows them.
+        return OPURandomFeatures(self.binarizer.n_components, opu=self.binarizer.opu)
+
+    def _part(self, name):
+        given = getattr(self, name)
+        return self._make_part(name) if given is None else clone(given)
+
+    def _fit_parts(self, X, checked, targets, labels, weights):
+        """Set the fitted parts; return what the ridge was fitted to.
+
+        X is as the user gave it: the binarizer validates it again and learns the names of its
+        columns. ``targets`` is what the encoder learns from, ``labels`` what the ridge is
+        fitted to. Returns the features of the distinct rows, where these stand in X, and
+        their weights: leaving one out must leave out its repetitions.
+        """
+        matrix = targets.reshape(len(targets), -1).astype(np.float64)
+        *_, row_weights, kept = merge_repeated_rows(checked, matrix, weights)
+        binarizer, features = self._part("binarizer"), self._part("features")
+        seed, dither_seed = draw_seeds(self.random_state, 2)
+        device = resolve_device(features.opu, binarizer.n_bits, features.n_components)
+        self._check_device(device)
+        learns = isinstance(features.gamma, str)
+        popcount = features.form == "centered"
+        binarizer.set_params(
+            n_components=max(1, features.n_components - popcount),
+            opu=device,
+            loss=self._loss,
+            verbose=max(self.verbose, binarizer.verbose),
+        )
+        if learns:
+            binarizer.set_params(learn_gamma=features.gamma_per)
+        if binarizer.random_state is None:
+            binarizer.set_params(random_state=seed)
+        self.binarizer_ = binarizer.fit(X, targets, sample_weight=weights)
+        self.thresholds_ = dither(self.n_draws, binarizer.n_bits, dither_seed)
+        gamma = features.gamma
+        if learns:
+            gamma = self.binarizer_.gamma_
+            gamma = gamma if np.ndim(gamma) == 0 or popcount else gamma[:-1]
+        probabilities = self.binarizer_.bit_probabilities(X)[kept]
+        # Without a gamma to learn, fitting the features looks at the number of bits only.
+        self.features_ = features.set_params(gamma=gamma, binarize=None, opu=device)
+        self.features_.fit(np.zeros((1, binarizer.n_bits), dtype=np.uint8))
+        n_passes = self.features_.opu_.n_passes
+        Phi = self._mean_features(probabilities)
+        self.ridge_ = self._part("ridge").set_params(kernel="linear")
+        self.ridge_.fit(Phi, labels[kept], sample_weight=row_weights)
+        self.n_passes_ = self.binarizer_.n_passes_ + self.features_.opu_.n_passes - n_passes
+        self.n_iter_, self.history_ = self.binarizer_.n_iter_, self.binarizer_.history_
+        return Phi, kept, row_weights
+
+    def _check_device(self, device):
+        if self.prediction == "mean" and not device.known_matrix:
+            raise IncompatiblePartsError(
+                f"prediction='mean' needs the matrix of the device, and that of "
+                f"{type(device).__name__} is unknown: use prediction='draws' or 'threshold'."
+            )
+
+    def _mean_features(self, probabilities):
+        """Features (n, D) that the readout sees, from bit probabilities (n, k)."""
+        if self.prediction == "mean":
+            self._check_device(self.features_.opu_)
+            return self.features_.expectation(probabilities)
+        thresholds = np.full((1, 1), 0.5) if self.prediction == "threshold" else self.thresholds_
+        total = np.zeros((len(probabilities), self.features_.n_components), dtype=np.float32)
+        for threshold in thresholds:
+            codes = (probabilities > threshold).view(np.uint8)
+            total += np.asarray(self.features_.transform(codes))
+        total /= len(thresholds)
+        return total.view(OPUFeatures)
+
+    def _readout(self, X, method):
+        """Apply a method of the readout to the features of X, a chunk of rows at a time."""
+        check_is_fitted(self)
+        apply = getattr(self.ridge_, method)
+        probabilities = self.binarizer_.bit_probabilities(X)
+        chunks = gen_batches(len(probabilities), _CHUNK_ROWS)
+        return np.concatenate([apply(self._mean_features(probabilities[c])) for c in chunks])
+
+    def to_pipeline(self):
+        """Return the fitted parts as a pipeline of one pass per row.
+
+        Returns
+        -------
+        pipeline : Pipeline
+            Steps "binarizer", "features" and "ridge", already fitted. Its ``predict`` is
+            what this model predicts after ``set_params(prediction="threshold")``, to the last
+            bit. For a readout fitted to such codes, fit with ``prediction="threshold"``.
+        """
+        check_is_fitted(self)
+        parts = ("binarizer", "features", "ridge")
+        return Pipeline([(name, getattr(self, f"{name}_")) for name in parts])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,137 @@
+"""Kernel ridge regression with the kernel of an Optical Processing Unit."""
+
+import numpy as np
+from sklearn.base import MultiOutputMixin, RegressorMixin
+
+from skopu._kernel_ridge.base import OPURidge
+from skopu._validation import check_weights, fit_context
+
+
+class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
+    r"""Kernel ridge regression with the kernel of an Optical Processing Unit.
+
+    Minimises
+
+    .. math:: \sum_i w_i \|y_i - b - W^\top \phi(x_i)\|^2 + \alpha \|W\|^2
+
+    (equation 2 of [1]_, without its factor 1/2) where :math:`\phi` are OPU features, so that
+    the model approximates kernel ridge regression with
+    :math:`k(x, y) = \gamma^4(\|x\|^2\|y\|^2 + (x^\top y)^2)` on binary codes. It takes the
+    place of :class:`~sklearn.kernel_ridge.KernelRidge`: same ``alpha``, same outputs, memory of
+    order n D instead of n^2. In a pipeline behind ``OPURandomFeatures`` it is the linear
+    readout.
+
+    Parameters
+    ----------
+    alpha : float, array-like of shape (n_targets,) or "loo", default=1
+        Penalty, one for all targets or one for each. "loo": the best of 41 penalties from 1e-9
+        to 10 times the mean squared norm of the centred features, by exact leave-one-out error
+        from one factorisation.
+    kernel : {"auto", "opu", "linear", "rbf", "precomputed"}, default="auto"
+        "opu": binary X (all values 0 or 1) is projected as it is, any other X goes through
+        ``binarizer`` first. "linear": X is a matrix of features already. "auto": "linear" if X
+        is the output of ``OPURandomFeatures``, which says so by its type (or by the names of its
+        columns in a data frame), otherwise "opu". "rbf": random Fourier features.
+        "precomputed": X is a kernel matrix, solved exactly in the dual.
+    gamma : float or None, default=None
+        "opu": the features are multiplied by ``gamma**2``; None is 1. "rbf":
+        :math:`\exp(-\gamma\|x - y\|^2)`; None is 1 / n_features. Ignored otherwise.
+    n_components : int, default=1024
+        D, number of random features, for "opu" and "rbf".
+    opu : {"simulated"}, OPUDevice or None, default="simulated"
+        The device, for "opu".
+    binarizer : transformer or None, default=None
+        Makes codes of real X, for "opu". None: a ``SupervisedBinarizer``. Settable before it
+        exists: ``set_params(binarizer__n_bits=32)``. A supervised one is trained on the device
+        and the number of components given here, in place of its own.
+    fit_intercept : bool, default=True
+        Whether to fit b, unpenalised. ``KernelRidge`` has none.
+    random_state : int, RandomState instance or None, default=None
+        Source for the binarizer and the Fourier features. The device has its own seed.
+    verbose : int, default=0
+        Above 0: progress of the default binarizer.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_components,) or (n_targets, n_components)
+        Weights of the features; for "precomputed", ``dual_coef_`` instead, of shape
+        (n_samples,) or (n_samples, n_targets).
+    intercept_ : float or ndarray of shape (n_targets,)
+        b; zero without intercept.
+    kernel_ : str
+        What was done: "opu", "linear", "rbf" or "precomputed".
+    binarizer_ : transformer or None
+        The fitted binarizer; None if none was needed.
+    features_ : transformer or None
+        The fitted ``OPURandomFeatures`` or ``RBFSampler``; None if X was used as it is.
+    alpha_ : float or ndarray of shape (n_targets,)
+        The penalty used.
+    loo_error_ : float
+        Mean squared leave-one-out error at ``alpha_``; only with ``alpha="loo"``. If a
+        supervised binarizer saw the same rows, it is too good.
+    n_features_in_ : int
+        Number of columns seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    OPUKernelRidgeClassifier : The classifier.
+    EndToEndOPURegressor : Trains binarizer, features and readout jointly.
+    sklearn.kernel_ridge.KernelRidge : Exact kernels, no device.
+
+    References
+    ----------
+    .. [1] Kozyrskiy et al., "Binarization for Optical Processing Units via REINFORCE", 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skopu import OPUKernelRidge
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.integers(0, 2, size=(200, 10))
+    >>> y = 1.0 * (X[:, 0] ^ X[:, 1]) + X[:, 2]
+    >>> model = OPUKernelRidge(alpha=0.1).fit(X[:150], y[:150])
+    >>> model.kernel_, round(model.score(X[150:], y[150:]), 2)
+    ('opu', 1.0)
+    """
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; a kernel matrix of shape (n_samples, n_samples) for "precomputed".
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : float or array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+        """
+        self._resolve_kernel(X)
+        X, y = self._validate(X, y, multi_output=True, y_numeric=True)
+        y = y.astype(np.float64)
+        self._fit(X, y, y.reshape(len(y), -1), check_weights(sample_weight, X))
+        self._flat = y.ndim == 1
+        self._publish(self._flat)
+        return self
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; for "precomputed" the kernel with the rows seen in ``fit``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        """
+        decision = self._decision(X)
+        return decision[:, 0] if self._flat else decision

@@ -1,0 +1,1 @@
+"""Comparison of methods on data sets: what ``python -m skopu`` does."""

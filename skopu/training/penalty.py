@@ -1,0 +1,96 @@
+"""The strength of the encoder's penalty, chosen on the training rows without a device."""
+
+import numpy as np
+import torch
+
+from skopu.nn.encoders import LinearEncoder
+from skopu.training.exact import ExactModels
+from skopu.training.loop import cosine_decay
+
+PENALTIES = (1e-3, 1e-2, 3e-2, 1e-1)
+_N_FOLDS = 3
+_READOUT_PENALTY = 1e-3
+_LEARNING_RATE = 0.05
+_BETAS = (0.9, 0.99)
+_MAX_START_ROWS = 4096
+
+
+def choose_penalty(data, n_features, n_outputs, loss, kappa, settings, seed):
+    """Return the best of ``PENALTIES`` by cross-validation, and the error of each.
+
+    For every fold and penalty an exact model (see :class:`ExactModels`) is trained, all as one
+    tensor; its loss at the expected readout is taken on the rows it has not seen. No code goes
+    through a device, and with the quadratic readout in place of the device's features the
+    choice costs about as much as one training run.
+
+    Parameters
+    ----------
+    data : object with ``n_rows``, ``rows`` and ``sample``
+        Training rows as tensors.
+    n_features, n_outputs : int
+        d and q.
+    loss : object with ``value`` and ``curvature``
+    kappa : float
+    settings : object
+        ``n_bits``, ``max_iter``, ``batch_size`` and ``torch_device`` are used.
+    seed : int
+
+    Returns
+    -------
+    penalty : float
+    errors : dict of float to float
+        Cross-validated loss for each penalty.
+    """
+    if data.n_rows < 2 * _N_FOLDS:
+        return PENALTIES[0], {}
+    rng = np.random.default_rng(seed)
+    encoder = LinearEncoder(n_features, settings.n_bits)
+    encoder.start(data.sample(_MAX_START_ROWS), seed)
+    folds = np.array_split(rng.permutation(data.n_rows), _N_FOLDS)
+    n_models = _N_FOLDS * len(PENALTIES)
+    models = ExactModels(
+        encoder,
+        n_outputs,
+        loss,
+        kappas=[kappa] * n_models,
+        encoder_penalties=list(PENALTIES) * _N_FOLDS,
+        readout_penalties=[_READOUT_PENALTY] * n_models,
+    ).to(settings.torch_device)
+    training_rows = [np.sort(np.concatenate(folds[:i] + folds[i + 1 :])) for i in range(_N_FOLDS)]
+    _train(models, data, training_rows, settings, rng)
+    errors = _held_out_losses(models, data, folds, loss)
+    best = int(np.argmin(errors))
+    return PENALTIES[best], dict(zip(PENALTIES, errors.tolist()))
+
+
+def _train(models, data, training_rows, settings, rng):
+    """Train all models; those of one fold see the same minibatches."""
+    optimizer = torch.optim.Adam(models.parameters(), lr=_LEARNING_RATE, betas=_BETAS)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(settings.max_iter))
+    size = min(settings.batch_size, min(map(len, training_rows)))
+    for _ in range(settings.max_iter):
+        chosen = [rng.choice(rows, size, replace=False) for rows in training_rows]
+        batch = [_spread(part, len(chosen)) for part in data.rows(np.concatenate(chosen))]
+        surrogate = (models.losses(*batch) + models.penalties()).sum()
+        optimizer.zero_grad()
+        surrogate.backward()
+        optimizer.step()
+        schedule.step()
+
+
+def _spread(part, n_folds):
+    """Repeat each fold's rows for every penalty: (folds * B, ...) to (models, B, ...)."""
+    return part.unflatten(0, (n_folds, -1)).repeat_interleave(len(PENALTIES), 0)
+
+
+@torch.no_grad()
+def _held_out_losses(models, data, folds, loss):
+    """Mean loss of each penalty on rows left out, shape (n_penalties,)."""
+    totals, weight = np.zeros(len(PENALTIES)), 0.0
+    for number, fold in enumerate(folds):
+        X, targets, weights = data.rows(fold)
+        mean, _ = models.moments(X)
+        values = (weights * loss.value(mean, targets)).sum(1).cpu().double().numpy()
+        totals += values[number * len(PENALTIES) : (number + 1) * len(PENALTIES)]
+        weight += weights.sum().item()
+    return np.nan_to_num(totals / weight, nan=np.inf)

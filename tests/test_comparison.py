@@ -1,0 +1,509 @@
+"""Problems, methods, runner and reports of the comparison."""
+
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from skopu import EndToEndOPURegressor, SupervisedBinarizer
+from skopu.comparison.csv_files import read_csv_problem
+from skopu.comparison.figure import check_figure_path, draw
+from skopu.comparison.methods import (
+    METHODS,
+    Method,
+    RBFGaussianProcess,
+    Settings,
+    SignedTargetsClassifier,
+    TunedKernelRidge,
+    count_passes,
+)
+from skopu.comparison.problems import (
+    BUNDLED,
+    InputError,
+    Problem,
+    check_splittable,
+    load_bundled,
+    subsample,
+)
+from skopu.comparison.report import (
+    as_dict,
+    format_error,
+    markdown_table,
+    remarks,
+    summarise,
+    text_table,
+)
+from skopu.comparison.runner import Record, fit_once, run, split_problem
+from skopu.exceptions import InterruptedFitWarning
+
+TINY = Settings(n_bits=6, n_components=16, max_iter=3, n_draws=2)
+
+
+def small_problem(n_rows=60, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, 3))
+    return Problem("small", X, X[:, 0] * X[:, 1] + X[:, 2], "regression")
+
+
+class Mean(BaseEstimator):
+    """Predicts the mean; fails, warns or stops on demand."""
+
+    def __init__(self, error=None, warning=None):
+        self.error = error
+        self.warning = warning
+
+    def fit(self, X, y):
+        if self.error is not None:
+            raise self.error
+        if self.warning is not None:
+            warnings.warn(self.warning, stacklevel=2)
+        self.mean_ = np.mean(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.mean_)
+
+
+def mean_method(label="Mean", **kwargs):
+    return Method(label, lambda task, settings, seed: Mean(**kwargs))
+
+
+def write(tmp_path, text):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    return str(path)
+
+
+def mixed_table(n_rows=60):
+    """A table with every kind of column, written by hand."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"number": rng.normal(size=n_rows).round(3)})
+    frame["colour"] = np.resize(["red", "green", "blue"], n_rows)
+    frame["flag"] = np.resize([True, False], n_rows)
+    frame["day"] = pd.date_range("2024-01-01", periods=n_rows).strftime("%Y-%m-%d")
+    frame["serial"] = [f"S{i:04}" for i in range(n_rows)]
+    frame["id"] = range(n_rows)
+    frame["same"] = 7
+    frame["price"] = rng.normal(size=n_rows).round(3)
+    return frame
+
+
+# Problems
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_sets_can_be_split(name):
+    """Oracle: the sets' documentation; diabetes is the one regression."""
+    problem = load_bundled(name)
+    check_splittable(problem, 0.2)
+    assert problem.is_classification == (name != "diabetes")
+    assert len(problem.classes) == (len(np.unique(problem.y)) if problem.is_classification else 0)
+
+
+def test_subsample_keeps_rows_of_the_documented_permutation():
+    """Oracle: the formula in the docstring."""
+    problem = small_problem()
+    kept = subsample(problem, 10)
+    rows = np.random.default_rng(0).permutation(60)[:10]
+    assert np.array_equal(kept.X, problem.X[rows])
+    assert np.array_equal(kept.y, problem.y[rows])
+    assert kept.notes == ("10 of 60 rows are used, drawn at random (change with --max-rows).",)
+    assert subsample(problem, 60) is problem
+
+
+@pytest.mark.parametrize(
+    ("y", "classes", "message"),
+    [
+        (np.arange(10.0), (), r"p has 10 usable row\(s\), and a comparison needs 20 or more"),
+        (np.ones(30), (), r"the target of p is constant \(1 in every row\)"),
+        (np.zeros(30, int), ("a",), r"has one class only \('a' in every row\)"),
+        (np.r_[np.zeros(29, int), 1], ("a", "b"), r"1 of the 2 classes .* single row .*'b'"),
+        (np.repeat(np.arange(10), 3), tuple("abcdefghij"), r"has 10 classes but only 6 of 30"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(y, classes, message):
+    """Oracle: messages written here."""
+    task = "classification" if classes else "regression"
+    with pytest.raises(InputError, match=message):
+        check_splittable(Problem("p", np.zeros((len(y), 1)), y, task, classes=classes), 0.2)
+
+
+# CSV files
+
+
+def test_csv_columns_become_numbers(tmp_path):
+    """Oracle: the table's own definition, column by column."""
+    frame = mixed_table()
+    frame.loc[3, "number"] = np.nan
+    frame.loc[4, "colour"] = np.nan
+    frame.loc[5, "price"] = np.nan
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    problem = read_csv_problem(str(tmp_path / "table.csv"), "price")
+    assert (problem.name, problem.task, len(problem.y)) == ("table", "regression", 59)
+    assert list(problem.X.columns) == ["number", "colour", "flag", "day"]
+    assert problem.X["day"].iloc[0] == 19723  # days from 1970-01-01 to 2024-01-01
+    assert set(problem.X["flag"]) == {0.0, 1.0}
+    assert problem.notes == (
+        "1 row(s) without a value of 'price' are dropped.",
+        "task: regression, because column 'price' holds 59 distinct numbers; "
+        "--task classification overrides this.",
+        "column 'day' holds dates; they are counted in days.",
+        "dropped, text that differs in most rows: serial.",
+        "dropped, row numbers: id.",
+        "dropped, the same value in every row: same.",
+        "filled, missing or infinite values: number, colour.",
+    )
+    numbers = problem.preprocessor.fit_transform(problem.X)
+    assert numbers.shape == (59, 3 + 3)
+    assert np.isfinite(numbers).all()
+
+
+def test_imputation_and_encoding_see_training_rows_only(tmp_path):
+    """Oracle: median and categories of the training part, computed by hand."""
+    frame = mixed_table()
+    frame.loc[::3, "number"] = np.nan
+    frame["colour"] = [f"c{i % 30}" for i in range(60)]
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    problem = read_csv_problem(str(tmp_path / "table.csv"), "price")
+    train, test = train_test_split(problem.X, test_size=0.2, random_state=0)
+    fitted = problem.preprocessor.fit(train)
+    assert fitted.transform(test)[:, 0] == pytest.approx(
+        test["number"].fillna(train["number"].median())
+    )
+    assert split_problem(problem, 0).X_test == pytest.approx(
+        StandardScaler().fit(fitted.transform(train)).transform(fitted.transform(test))
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "reason"),
+    [
+        (["yes", "no"], "classification", "holds 2 labels"),
+        (["True", "False"], "classification", "holds 2 labels"),
+        (["1", "2", "3"], "classification", "holds 3 distinct integers"),
+        (["1", "2", ""], "classification", "holds 2 distinct integers"),
+        ([str(i) for i in range(21)], "regression", "holds 21 distinct numbers"),
+        (["0.5", "1"], "regression", "holds 2 distinct numbers"),
+    ],
+)
+def test_task_is_read_from_the_target(tmp_path, values, task, reason):
+    """Oracle: the rule in the docstring of read_csv_problem."""
+    rows = "\n".join(f"{i * 0.37},{values[i % len(values)]}" for i in range(84))
+    problem = read_csv_problem(write(tmp_path, f"x,y\n{rows}"), "y")
+    assert problem.task == task
+    assert reason in " ".join(problem.notes)
+
+
+def test_task_can_be_forced(tmp_path):
+    """Oracle: the values of the file."""
+    path = write(tmp_path, "x,y\n" + "\n".join(f"{i * 0.1},{i % 4}" for i in range(40)))
+    assert read_csv_problem(path, "y", "regression").y.tolist() == [i % 4 for i in range(40)]
+    problem = read_csv_problem(path, "y", "classification")
+    assert problem.classes == ("0", "1", "2", "3")
+    assert problem.notes == ()
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_csv_separators_and_question_marks(tmp_path, separator):
+    """Oracle: the values of the file; "?" is a gap."""
+    lines = ["a,b,y", *(f"{i}.5,{'?' if i == 2 else i * i},{i * 0.1}" for i in range(30))]
+    path = write(tmp_path, "\n".join(lines).replace(",", separator))
+    problem = read_csv_problem(path, "y")
+    assert problem.X["b"].isna().sum() == 1
+    assert problem.X["a"].tolist() == [i + 0.5 for i in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "task", "message"),
+    [
+        ("", "y", "auto", "cannot be read as a CSV file in UTF-8"),
+        ("x,y\n", "y", "auto", "has no rows below its line of column names"),
+        ("x,price\n1,2", "prise", "auto", "'prise' is not a column .* did you mean 'price'"),
+        ("x,y\n1,2", "target", "auto", "'target' is not a column of the file; columns: 'x', 'y'"),
+        ("x,y\n1,\n2,", "y", "auto", "the target 'y' has no value in any row"),
+        ("x,y\n1,a\n2,b", "y", "regression", "holds text such as 'a', and regression needs"),
+        ("x,y\n1,inf\n2,3", "y", "regression", "has infinite values"),
+        ("y\n1.5\n2.5", "y", "auto", "has no usable column beside the target 'y'"),
+        ("x,y\n1,2\n1,3,4,5", "y", "auto", "cannot be read as a CSV file"),
+    ],
+)
+def test_csv_that_cannot_be_used_is_refused(tmp_path, text, target, task, message):
+    """Oracle: messages written here."""
+    with pytest.raises(InputError, match=message) as caught:
+        read_csv_problem(write(tmp_path, text), target, task)
+    assert "\n" not in str(caught.value)
+
+
+def test_csv_that_is_not_there_is_refused(tmp_path):
+    """Oracle: messages written here."""
+    with pytest.raises(InputError, match=r"file not found: .*missing\.csv"):
+        read_csv_problem(str(tmp_path / "missing.csv"), "y")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_csv_problem(str(tmp_path), "y")
+
+
+# Methods
+
+
+def test_settings_are_the_defaults_of_the_estimators():
+    """Oracle: the estimators' own parameters."""
+    binarizer, model = SupervisedBinarizer(), EndToEndOPURegressor()
+    values = (binarizer.n_bits, binarizer.n_components, binarizer.max_iter, model.n_draws)
+    assert Settings() == Settings(*values)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("data_set", ["diabetes", "iris"])
+def test_every_method_fits_both_tasks(name, data_set):
+    """Oracle: guessing. The mean has error 1, give or take; a guessed class of iris 2/3."""
+    record = fit_once(load_bundled(data_set), name, METHODS[name], TINY, seed=0)
+    assert record.failure is None
+    assert 0 <= record.error < (1.5 if data_set == "diabetes" else 0.7)
+    assert (record.n_passes is None) == (name in ("kernel-ridge", "gp"))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # Once for the scale of the features, steps x rows x draws, then the final features.
+        ("end-to-end", 48 + 3 * 48 * 4 + 48 * 2),
+        ("chain", 48 + 3 * 48 * 4 + 48),
+        ("hyperplanes", 48),
+    ],
+)
+def test_passes_are_counted_during_fit_only(name, expected):
+    """Oracle: counted by hand for 48 training rows, fewer than a minibatch."""
+    record = fit_once(small_problem(), name, METHODS[name], TINY, seed=0)
+    assert record.n_passes == expected
+    assert count_passes(KernelRidge()) is None
+
+
+def test_tuned_kernel_ridge_equals_kernel_ridge_on_the_same_split():
+    """Oracle: scikit-learn's KernelRidge with the chosen alpha and gamma, standardised by hand."""
+    X, y = load_diabetes(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(X, y, test_size=0.2, random_state=1)
+    scaler, mean, sd = StandardScaler().fit(X), y.mean(), y.std()
+    X, X_test, y, y_test = scaler.transform(X), scaler.transform(X_test), (y - mean) / sd, y_test
+    chosen = TunedKernelRidge(random_state=1).fit(X, y).search_.best_params_
+    predicted = KernelRidge(kernel="rbf", **chosen).fit(X, y).predict(X_test)
+    record = fit_once(load_bundled("diabetes"), "kr", METHODS["kernel-ridge"], TINY, seed=1)
+    assert record.error == pytest.approx(np.mean((predicted - (y_test - mean) / sd) ** 2))
+
+
+def test_signed_targets_two_classes_equal_the_sign_of_kernel_ridge():
+    """Oracle: KernelRidge on targets -1 and 1."""
+    X, y = load_breast_cancer(return_X_y=True)
+    X = StandardScaler().fit_transform(X)[:200]
+    model = KernelRidge(kernel="rbf", gamma=0.01, alpha=0.1)
+    predicted = SignedTargetsClassifier(model).fit(X, y[:200]).predict(X)
+    assert np.array_equal(predicted, model.fit(X, 2.0 * y[:200] - 1).predict(X) > 0)
+
+
+@pytest.mark.parametrize("regressor", [KernelRidge(kernel="rbf"), RBFGaussianProcess()])
+def test_signed_targets_many_classes_keep_the_labels(regressor):
+    """Oracle: iris is learned almost perfectly on its training rows."""
+    X, y = load_iris(return_X_y=True)
+    labels = np.array(["a", "b", "c"])[y]
+    assert np.mean(SignedTargetsClassifier(regressor).fit(X, labels).predict(X) == labels) > 0.95
+
+
+# Runner
+
+
+def test_splits_are_standardised_on_the_training_part():
+    """Oracle: train_test_split and arithmetic; a constant column is divided by 1."""
+    problem = small_problem()
+    X = np.c_[problem.X, np.full(60, 5.0)]
+    split = split_problem(Problem("p", X, problem.y, "regression"), seed=3, test_size=0.25)
+    train, test, y, y_test = train_test_split(X, problem.y, test_size=0.25, random_state=3)
+    scale = np.r_[train.std(axis=0)[:3], 1.0]
+    inputs = split.X
+    assert inputs == pytest.approx((train - train.mean(axis=0)) / scale)
+    assert split.X_test == pytest.approx((test - train.mean(axis=0)) / scale)
+    assert split.y_test == pytest.approx((y_test - y.mean()) / y.std())
+
+
+def test_predicting_the_mean_has_the_error_of_the_mean():
+    """Oracle: the formula for the error of the training mean, in standardised units."""
+    problem = small_problem()
+    _, _, y, y_test = train_test_split(problem.X, problem.y, test_size=0.2, random_state=0)
+    record = fit_once(problem, "mean", mean_method(), TINY, seed=0)
+    assert record.error == pytest.approx(np.mean((y_test - y.mean()) ** 2) / y.var())
+
+
+def test_a_failing_method_does_not_lose_the_others():
+    """Oracle: the failure is raised here."""
+    methods = {
+        "bad": mean_method("Bad", error=ValueError("no\n luck")),
+        "good": mean_method("Good"),
+    }
+    records = list(run([small_problem()], methods, TINY, [0, 1], n_jobs=1))
+    assert [r.failure for r in records if r.method == "bad"] == ["ValueError: no luck"] * 2
+    assert all(r.error > 0 for r in records if r.method == "good")
+    summaries = summarise([small_problem()], methods, records, 2)
+    assert "failed" in text_table(summaries).splitlines()[2]
+    assert remarks(summaries)[0] == "Bad on small failed on split 0: ValueError: no luck"
+
+
+def test_predictions_that_are_not_numbers_count_as_failed():
+    """Oracle: a mean of NaN must not enter the table."""
+    method = Method("NaN", lambda *_: NotANumber())
+    record = fit_once(small_problem(), "nan", method, TINY, seed=0)
+    assert (record.error, record.failure) == (
+        None,
+        "FloatingPointError: predictions are not finite",
+    )
+
+
+class NotANumber(Mean):
+    def predict(self, X):
+        return np.full(len(X), np.nan)
+
+
+def test_warnings_are_collected():
+    """Oracle: the warnings raised here; the test run itself turns warnings into errors."""
+    methods = {"loud": mean_method("Loud", warning="x" * 400)}
+    records = list(run([small_problem()], methods, TINY, [0, 1, 2], n_jobs=1))
+    assert records[0].warnings == ("UserWarning: " + "x" * 400,)
+    (remark,) = remarks(summarise([small_problem()], methods, records, 3))
+    assert remark.startswith("Loud on small: warning in 3 fit(s): UserWarning: xxx")
+    assert len(remark) < 260
+
+
+def test_an_interrupted_fit_interrupts_the_comparison():
+    """Oracle: the warning by which estimators say that Ctrl-C cut their fit short."""
+    method = mean_method(warning=InterruptedFitWarning("stopped"))
+    with pytest.raises(KeyboardInterrupt):
+        fit_once(small_problem(), "mean", method, TINY, seed=0)
+
+
+def test_gaussian_process_is_left_out_where_n_is_large():
+    """Oracle: the limit of 1000 training rows; 1251 rows leave 1000, 1252 leave 1001."""
+    method = METHODS["gp"]
+    assert method.max_train_rows == 1000
+    record = fit_once(small_problem(1252), "gp", method, TINY, seed=0)
+    assert record.error is None
+    assert record.left_out == "left out: n > 1000 (here 1001 training rows)"
+    summaries = summarise([small_problem(1252)], {"gp": method}, [record], 1)
+    assert "left out" in text_table(summaries)
+    assert remarks(summaries) == [
+        "GP RBF on small was left out: n > 1000 (here 1001 training rows)"
+    ]
+    cheap = Method("Mean", lambda *_: Mean(), max_train_rows=1000)
+    assert fit_once(small_problem(1251), "mean", cheap, TINY, seed=0).left_out is None
+
+
+def test_two_workers_give_the_same_errors_as_one():
+    """Oracle: the same fits in this process."""
+    methods = {"hyperplanes": METHODS["hyperplanes"]}
+    together = run([small_problem()], methods, TINY, [0, 1], n_jobs=2)
+    alone = run([small_problem()], methods, TINY, [0, 1], n_jobs=1)
+    assert sorted(r.error for r in together) == pytest.approx(sorted(r.error for r in alone))
+
+
+# Reports
+
+PROBLEMS = [small_problem(), Problem("other", np.zeros((9, 2)), np.zeros(9, int), "classification")]
+TWO_METHODS = {"a": mean_method("Method A"), "b": mean_method("B")}
+RECORDS = [
+    Record("small", "b", 0, 0.5, 2.0, 0.1, 1000),
+    Record("small", "a", 1, 0.3, 3.0, 0.1),
+    Record("small", "a", 0, 0.2, 1.0, 0.1),
+    Record("small", "b", 1, 0.1, 2.0, 0.1, 3001),
+    Record("other", "a", 0, 0.004, 1.0, 0.1),
+    Record("other", "a", 1, failure="ValueError: why"),
+]
+
+
+def test_summary_is_recomputed_from_the_records():
+    """Oracle: numpy on the numbers above."""
+    a, b, other = summarise(PROBLEMS, TWO_METHODS, RECORDS, 2)
+    assert (a.mean, a.sd) == pytest.approx((0.25, np.std([0.2, 0.3], ddof=1)))
+    assert (a.fit_seconds, a.n_passes, b.n_passes) == (2.0, None, 2000)
+    assert (a.errors, a.best, b.best) == ((0.2, 0.3), True, False)
+    # Half of the splits failed: no star, no standard deviation.
+    assert (other.mean, other.sd, other.best) == (0.004, None, False)
+    assert other.failures == ((1, "ValueError: why"),)
+
+
+def test_text_table_is_aligned():
+    """Oracle: the table written out."""
+    assert text_table(summarise(PROBLEMS, TWO_METHODS, RECORDS, 2)).splitlines() == [
+        "set    method    test error          fit s  device passes",
+        "-----  --------  ------------------  -----  -------------",
+        "small  Method A  0.250 ± 0.071 *      2.00              -",
+        "       B         0.300 ± 0.283        2.00          2,000",
+        "-----  --------  ------------------  -----  -------------",
+        "other  Method A  0.00400 (1 failed)   1.00              -",
+    ]
+
+
+def test_markdown_table_marks_the_best():
+    """Oracle: the row written out."""
+    lines = markdown_table(summarise(PROBLEMS, TWO_METHODS, RECORDS, 2)).splitlines()
+    assert lines[2] == "| small | Method A | **0.250 ± 0.071** | 2.00 | - |"
+    assert len(lines) == 5
+
+
+def test_splits_that_are_missing_are_told():
+    """Oracle: one of three splits was recorded."""
+    summaries = summarise(PROBLEMS, TWO_METHODS, RECORDS[:1], 3)
+    assert "0.500 (1 of 3 splits)" in text_table(summaries)
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "text"),
+    [
+        (0.5, 0.0312, "0.500 ± 0.031"),
+        (0.00153, 0.00031, "0.00153 ± 0.00031"),
+        (1.1e-6, 1.7e-7, "1.1e-06 ± 2e-07"),
+        (0.0, 0.0, "0.000 ± 0.000"),
+        (12.3456, None, "12.346"),
+    ],
+)
+def test_errors_are_written_with_the_digits_they_need(mean, sd, text):
+    """Oracle: written here."""
+    assert format_error(mean, sd) == text
+
+
+def test_dict_is_json():
+    """Oracle: the records above, after a round through JSON."""
+    summaries = summarise(PROBLEMS, TWO_METHODS, RECORDS, 2)
+    small, _ = json.loads(json.dumps(as_dict(PROBLEMS, summaries, RECORDS), allow_nan=False))
+    assert (small["name"], small["n_rows"], small["n_columns"]) == ("small", 60, 3)
+    a, b = small["results"]
+    assert [split["error"] for split in a["splits"]] == [0.2, 0.3]
+    assert (a["error_mean"], b["n_passes"]) == (0.25, 2000)
+
+
+def test_figure_shows_every_split_and_mean(tmp_path):
+    """Oracle: the records above."""
+    summaries = summarise(PROBLEMS, TWO_METHODS, RECORDS, 2)
+    figure = draw(PROBLEMS, TWO_METHODS, summaries)
+    left, right = figure.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["Method A", "B"]
+    assert sorted(np.concatenate([d.get_offsets()[:, 0] for d in left.collections])) == [
+        0.1,
+        0.2,
+        0.3,
+        0.5,
+    ]
+    assert [bar.get_width() for bar in left.patches] == [0.25, pytest.approx(0.3)]
+    assert right.get_xlabel() == "test error rate"
+    figure.savefig(tmp_path / "figure.png")
+
+
+def test_figure_paths_are_checked(tmp_path):
+    """Oracle: messages written here."""
+    check_figure_path(str(tmp_path / "figure.svg"))
+    with pytest.raises(InputError, match=r"must end in a format .* got '\.csv'"):
+        check_figure_path(str(tmp_path / "figure.csv"))
+    with pytest.raises(InputError, match=r"folder .*nowhere does not exist"):
+        check_figure_path(str(tmp_path / "nowhere" / "figure.png"))
