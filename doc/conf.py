@@ -1,7 +1,5 @@
 """Configuration of the documentation site."""
 
-import re
-
 import skopu
 
 project = "skopu"
@@ -38,14 +36,6 @@ sphinx_gallery_conf = {
     "plot_gallery": True,
     "abort_on_example_error": True,
 }
-
-
-def setup(app):
-    def quote(app, what, name, obj, options, lines):
-        # "(n_features_in_,)" in the type of an attribute would be read as a link to a target.
-        lines[:] = [re.sub(r"\((n_features_in_),\)", r"(``\1``,)", line) for line in lines]
-
-    app.connect("autodoc-process-docstring", quote, priority=100)
 
 
 html_theme = "alabaster"

@@ -67,9 +67,10 @@ class OPUDevice(BaseEstimator):
     :math:`\mathcal{CN}(0, 1)` entries (:math:`E|R_{ij}|^2 = 1`); for a machine it is unknown.
     It belongs to the device, not to an estimator: the same device gives the same features to
     every estimator that uses it. The gain of a camera is the adapter's to calibrate:
-    intensities are in units in which their average is the number of ones in z. A device is a parameter object: the constructor only
-    stores, ``clone`` and ``repr`` work as for estimators. A hardware adapter returns itself
-    from ``__sklearn_clone__``.
+    intensities are in units in which their average is the number of ones in z.
+
+    A device is a parameter object: the constructor only stores, ``clone`` and ``repr`` work as
+    for estimators. A hardware adapter returns itself from ``__sklearn_clone__``.
 
     A subclass implements ``_project``, and overrides the attributes that do not fit.
 
