@@ -1,6 +1,7 @@
 """Encoder, device and readout as one model whose step yields gradients for both ends."""
 
 import math
+from functools import partial
 
 import torch
 from torch import nn
@@ -45,8 +46,15 @@ class Readout(nn.Module):
         size = sizes.get(learn_gamma)
         self.log_gamma = nn.Parameter(torch.zeros(size)) if size else None
 
-    def forward(self, intensities, popcounts):
-        """Return predictions (m, q) from intensities (m, D) and popcounts (m,)."""
+    def forward(self, combine, popcounts):
+        """Return predictions (m, q) of m codes.
+
+        Parameters
+        ----------
+        combine : callable
+            Gives linear combinations (m, q) of the codes' intensities for weights (D, q).
+        popcounts : Tensor of shape (m,)
+        """
         weight = self.weight
         if self.log_gamma is not None:
             weight = weight * torch.exp(2 * self.log_gamma)[:, None]
@@ -54,7 +62,7 @@ class Readout(nn.Module):
         scaled = weight[:-1] / self.scale[:, None]
         centred = (popcounts - self.popcount_mean) / self.popcount_scale
         common = torch.outer(popcounts, self.gain @ scaled)
-        return intensities @ scaled - common + torch.outer(centred, weight[-1]) + self.bias
+        return combine(scaled) - common + torch.outer(centred, weight[-1]) + self.bias
 
     def gamma(self):
         """Return the learned gamma: a float, or a float64 array (D + 1,), the popcount's last."""
@@ -65,7 +73,11 @@ class Readout(nn.Module):
 
 
 class JointModel(nn.Module):
-    """Encoder and readout around a black-box device.
+    """Encoder and readout around a device.
+
+    The device is a black box that answers codes. Where its matrix is known, and the sizes make
+    it worth while, the same predictions are computed without the intensities; the codes
+    count as passes all the same, since that is what a machine would need.
 
     Parameters
     ----------
@@ -102,6 +114,7 @@ class JointModel(nn.Module):
         self.encoder_penalty, self.readout_penalty = encoder_penalty, readout_penalty
         self.generator = generator
         self.n_passes = 0
+        self._matrix = None
 
     @torch.no_grad()
     def start(self, X, n_outputs, seed, settings):
@@ -115,8 +128,40 @@ class JointModel(nn.Module):
     def predict(self, codes):
         """Return predictions (S, n, q) of codes (S, n, k)."""
         n_draws, n_samples, n_bits = codes.shape
-        predictions = self.readout(*self._intensities(codes.reshape(-1, n_bits)))
+        flat = codes.reshape(-1, n_bits)
+        if self._collapses(len(flat), n_bits):
+            self.n_passes += len(flat)
+            flat = flat.to(self.encoder.weight.dtype)
+            predictions = self.readout(partial(self._collapsed, flat), flat.sum(-1))
+        else:
+            intensities, popcounts = self._intensities(flat)
+            predictions = self.readout(intensities.matmul, popcounts)
         return predictions.reshape(n_draws, n_samples, -1)
+
+    def _collapses(self, n_codes, n_bits):
+        """Whether forming the quadratic form costs less than projecting the codes.
+
+        Multiplications: q k^2 (2D + m) for the form and its values, three times with the way
+        back, against 2 m k D for the projection, which has no way back.
+        """
+        if not self.device.known_matrix:
+            return False
+        n_outputs = self.readout.weight.shape[1]
+        form = 3 * n_outputs * n_bits * (2 * self.n_components + n_codes)
+        return form < 2 * n_codes * self.n_components
+
+    def _collapsed(self, codes, weights):
+        """Combine intensities to (m, q), as quadratic forms z'Qz of codes (m, k).
+
+        With A the real above the imaginary parts of R, a combination with weights w is
+        z' A' diag(w, w) A z: the intensities themselves are never made.
+        """
+        if self._matrix is None:
+            R = torch.from_numpy(self.device.matrix(codes.shape[1], self.n_components))
+            self._matrix = torch.cat([R.real, R.imag]).to(codes)
+        A = self._matrix
+        Q = (weights.T.repeat(1, 2)[:, None] * A.T) @ A  # (q, k, k)
+        return ((codes @ Q) * codes).sum(-1).T
 
     def step(self, X, targets, weights):
         """Return the loss of a minibatch (float) and the surrogate to differentiate.

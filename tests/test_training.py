@@ -1,0 +1,180 @@
+"""The joint model, the exact models, and the choice of a penalty."""
+
+import numpy as np
+import pytest
+import torch
+from oracles import BlackBox, all_codes, code_probabilities
+from sklearn.datasets import make_friedman1
+
+from skopu import SupervisedBinarizer
+from skopu.devices import SimulatedOPU
+from skopu.gradients import LeaveOneOut
+from skopu.losses import CrossEntropy, SquaredError
+from skopu.nn.encoders import LinearEncoder
+from skopu.nn.quadratic import QuadraticReadout
+from skopu.objectives import Objective
+from skopu.training.exact import ExactModels
+from skopu.training.joint import JointModel
+from skopu.training.penalty import PENALTIES
+
+
+def joint_model(device, n_outputs, learn_gamma=None, kappa=1.0):
+    model = JointModel(
+        LinearEncoder(5, 6),
+        device,
+        LeaveOneOut(8),
+        Objective(SquaredError(), kappa),
+        n_components=40,
+        encoder_penalty=0.01,
+        readout_penalty=0.01,
+        generator=torch.Generator().manual_seed(0),
+    )
+    rng = torch.Generator().manual_seed(1)
+    X = torch.randn(100, 5, generator=rng)
+    settings = SupervisedBinarizer(learn_gamma=learn_gamma)
+    model.start(X, n_outputs, 0, settings)
+    with torch.no_grad():
+        model.readout.weight.normal_(generator=rng)
+    targets = torch.randn(100, n_outputs, generator=rng)
+    return model, X, targets, torch.ones(100)
+
+
+class TestJointModel:
+    @pytest.mark.parametrize("n_outputs", [1, 3])
+    @pytest.mark.parametrize("learn_gamma", [None, "scalar", "feature"])
+    @pytest.mark.parametrize("kappa", [1.0, 0.0])
+    def test_collapsed_computation_gives_the_same_gradients(self, n_outputs, learn_gamma, kappa):
+        """Oracle: the black-box path on the same matrix and draws, to float32 rounding."""
+        gradients = []
+        for device in (SimulatedOPU(), BlackBox()):
+            model, X, targets, weights = joint_model(device, n_outputs, learn_gamma, kappa)
+            assert model._collapses(800, 6) == device.known_matrix
+            loss, surrogate = model.step(X, targets, weights)
+            surrogate.backward()
+            gradients.append([np.array(loss), *(p.grad.numpy() for p in model.parameters())])
+        for collapsed, direct in zip(*gradients):
+            scale = np.abs(direct).max()
+            np.testing.assert_allclose(collapsed, direct, rtol=1e-4, atol=1e-4 * scale)
+
+    def test_small_batches_are_projected(self):
+        """Oracle: the count of multiplications; for few codes the form costs more."""
+        model, *_ = joint_model(SimulatedOPU(), 1)
+        assert not model._collapses(2, 6)
+
+    def test_readout_starts_centred(self):
+        """Oracle: mean 0 and total variance 1 of the scaled features of the starting codes."""
+        model, X, *_ = joint_model(BlackBox(), 1)
+        codes = model.gradient.draw(model.encoder(X), torch.Generator().manual_seed(0))[0]
+        intensities, popcounts = model._intensities(codes)
+        model.start(X, 1, 0, SupervisedBinarizer())
+        readout = model.readout
+        features = (intensities - popcounts[:, None] * readout.gain) / readout.scale
+        assert features.mean(0).abs().max() < 0.5 * features.std(0).mean()
+        assert float(features.var(0).sum()) == pytest.approx(1, rel=0.3)
+
+
+class TestQuadraticReadout:
+    """Oracle: sums over all 2^6 codes, in float64."""
+
+    @pytest.fixture
+    def readout(self):
+        readout = QuadraticReadout(2, 6, 3).double()
+        generator = torch.Generator().manual_seed(0)
+        for parameter in readout.parameters():
+            torch.nn.init.normal_(parameter, generator=generator)
+        return readout
+
+    @pytest.mark.parametrize("spread", [0.5, 2.0, 8.0])
+    def test_moments(self, readout, spread):
+        logits = spread * torch.randn(7, 6, generator=torch.Generator().manual_seed(1)).double()
+        mean, variance = readout(torch.sigmoid(logits).expand(2, -1, -1))
+        z = torch.from_numpy(all_codes(6)).double() - 0.5
+        probabilities = code_probabilities(logits)
+        for m, Q in enumerate(readout.matrices()):
+            values = readout.bias[m] + z @ readout.linear[m].T
+            values = values + torch.einsum("ck,qkl,cl->cq", z, Q, z)
+            expected = torch.einsum("cn,cq->nq", probabilities, values)
+            second = torch.einsum("cn,cq->nq", probabilities, values**2)
+            torch.testing.assert_close(mean[m], expected, rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(variance[m], second - expected**2, rtol=1e-8, atol=1e-9)
+
+    def test_readout_of_a_device_is_such_a_form(self):
+        """Oracle: the device itself, on every code."""
+        codes = all_codes(6).astype(np.float64)
+        R = SimulatedOPU().matrix(6, 30).astype(np.complex128)
+        w = np.random.default_rng(0).standard_normal(30)
+        Q = (R.conj().T * w @ R).real
+        np.testing.assert_allclose(
+            np.einsum("ck,kl,cl->c", codes, Q, codes),
+            SimulatedOPU().project(codes, 30) @ w,
+            rtol=1e-4,
+            atol=1e-3,
+        )
+
+
+class TestExactModels:
+    def test_squared_error_is_the_objective(self):
+        """Oracle: (y - m)^2 + kappa V from the readout's own moments; penalties by hand."""
+        encoder = LinearEncoder(4, 5)
+        X = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+        encoder.start(X, 0)
+        models = ExactModels(encoder, 1, SquaredError(), [0.0, 0.4], [0.1, 0.2], [0.3, 0.5])
+        for parameter in models.readout.parameters():
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2))
+        y = torch.randn(2, 9, 1, generator=torch.Generator().manual_seed(1))
+        mean, variance = models.moments(X.expand(2, -1, -1))
+        losses = models.losses(X.expand(2, -1, -1), y, torch.ones(2, 9))
+        kappa = torch.tensor([0.0, 0.4])[:, None, None]
+        torch.testing.assert_close(losses, ((y - mean) ** 2 + kappa * variance).mean((1, 2)))
+        squares = encoder.weight.detach().square().sum() / 5
+        readout = models.readout.squared_norms()
+        expected = torch.tensor([0.1, 0.2]) * squares + torch.tensor([0.3, 0.5]) * readout
+        torch.testing.assert_close(models.penalties(), expected)
+
+    @pytest.mark.parametrize("spread", [0.5, 2.0])
+    def test_cross_entropy_is_an_upper_bound(self, spread):
+        """Oracle: the expected cross-entropy by enumeration of all codes."""
+        generator = torch.Generator().manual_seed(0)
+        readout = QuadraticReadout(1, 6, 3).double()
+        for parameter in readout.parameters():
+            torch.nn.init.normal_(parameter, generator=generator)
+        logits = spread * torch.randn(40, 6, generator=generator).double()
+        targets = torch.eye(3).double()[torch.arange(40) % 3]
+        mean, variance = readout(torch.sigmoid(logits)[None])
+        loss = CrossEntropy()
+        bound = loss.value(mean[0], targets) + loss.curvature * variance[0].sum(-1)
+        z = torch.from_numpy(all_codes(6)).double() - 0.5
+        values = readout.bias[0] + z @ readout.linear[0].T
+        values = values + torch.einsum("ck,qkl,cl->cq", z, readout.matrices()[0], z)
+        risk = loss.value(values[:, None].expand(-1, 40, -1), targets)
+        assert (bound >= (code_probabilities(logits) * risk).sum(0) - 1e-10).all()
+
+
+class TestChoiceOfPenalty:
+    """Oracle: how the targets were made."""
+
+    @pytest.mark.parametrize(("noise", "strong"), [(0.0, False), (20.0, True)])
+    def test_noise_asks_for_a_strong_penalty(self, noise, strong):
+        X, y = make_friedman1(200, n_features=5, noise=noise, random_state=0)
+        binarizer = SupervisedBinarizer(n_bits=32, n_components=32, max_iter=600, random_state=0)
+        binarizer.fit(X, y)
+        assert set(binarizer.penalty_errors_) == set(PENALTIES)
+        best = min(binarizer.penalty_errors_, key=binarizer.penalty_errors_.get)
+        assert binarizer.encoder_penalty_ == best
+        assert (best >= 0.03) == strong
+
+    def test_given_penalty_is_used(self):
+        X, y = make_friedman1(50, random_state=0)
+        binarizer = SupervisedBinarizer(4, encoder_penalty=0.5, n_components=8, max_iter=2)
+        assert binarizer.fit(X, y).encoder_penalty_ == 0.5
+        assert binarizer.penalty_errors_ == {}
+
+    def test_choosing_costs_no_pass(self):
+        X, y = make_friedman1(50, random_state=0)
+        binarizer = SupervisedBinarizer(4, n_components=8, max_iter=10, opu=BlackBox()).fit(X, y)
+        assert binarizer.n_passes_ == binarizer.opu_.n_passes == 50 + 10 * 4 * 50
+
+    def test_too_few_rows_take_the_weakest(self):
+        X, y = make_friedman1(5, random_state=0)
+        binarizer = SupervisedBinarizer(4, n_components=8, max_iter=2).fit(X, y)
+        assert binarizer.encoder_penalty_ == PENALTIES[0]
