@@ -52,13 +52,15 @@ class SupervisedBinarizer(
     ----------
     n_bits : int, default=64
         k, length of the codes.
-    objective : {"end_to_end", "isolated"} or float in [0, 1], default="end_to_end"
+    objective : {"auto", "end_to_end", "isolated"} or float in [0, 1], default="auto"
         Names for :math:`\kappa` = 1 and 0, or :math:`\kappa` itself. End-to-End makes codes
         that work one at a time; Isolated ones that work when the features of several draws
-        are averaged.
-    gradient : {"loo", "reinforce"} or GradientEstimator, default="loo"
-        How the encoder's gradient is estimated; see :mod:`skopu.gradients`. Its ``n_draws``
-        (4 by default) is the number of passes per row and step.
+        are averaged. "auto" is End-to-End, except for ``gradient="exact"`` inside an
+        end-to-end estimator: there it is what the estimator's ``prediction`` asks for.
+    gradient : {"loo", "reinforce", "exact"} or GradientEstimator, default="loo"
+        How the encoder's gradient is had; see :mod:`skopu.gradients`. The ``n_draws`` (4 by
+        default) of the first two is the number of passes per row and step. "exact" trains
+        with a free quadratic form in place of the device, without draws and passes.
     loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
         "auto": squared error if y holds floats, cross-entropy of class labels otherwise.
     scaler : {"standard", "quantile"} or None, default="standard"
@@ -74,7 +76,8 @@ class SupervisedBinarizer(
         three-fold cross-validation on the training rows; the candidates are trained side by
         side, exactly and without a device, so the choice costs no pass.
     readout_penalty : float, default=1e-3
-        :math:`\lambda_{read}`, on features scaled to variance 1/D.
+        :math:`\lambda_{read}`, on features scaled to variance 1/D, or on the entries of the
+        quadratic form if the gradient is exact.
     learning_rate : float, default=0.05
         First learning rate of the encoder (Adam, cosine decay to a thousandth).
     readout_learning_rate : float, default=0.01
@@ -156,7 +159,10 @@ class SupervisedBinarizer(
     _part_names = ("gradient", "opu")
     _parameter_constraints = {
         "n_bits": [Interval(Integral, 1, None, closed="left")],
-        "objective": [StrOptions({"end_to_end", "isolated"}), Interval(Real, 0, 1, closed="both")],
+        "objective": [
+            StrOptions({"auto", "end_to_end", "isolated"}),
+            Interval(Real, 0, 1, closed="both"),
+        ],
         "gradient": [str, HasMethods(["draw", "surrogate"])],
         "loss": [StrOptions({"auto", "squared_error", "cross_entropy"})],
         "scaler": [StrOptions({"standard", "quantile"}), None],
@@ -181,7 +187,7 @@ class SupervisedBinarizer(
         self,
         n_bits=64,
         *,
-        objective="end_to_end",
+        objective="auto",
         gradient="loo",
         loss="auto",
         scaler="standard",

@@ -16,7 +16,7 @@ import torch
 
 from skopu.exceptions import IncompatiblePartsError
 
-KAPPAS = {"end_to_end": 1.0, "isolated": 0.0}
+KAPPAS = {"auto": 1.0, "end_to_end": 1.0, "isolated": 0.0}
 
 
 class ScoreTerms(NamedTuple):
@@ -92,10 +92,17 @@ def resolve_kappa(objective):
     return KAPPAS[objective]
 
 
-def check_parts(gradient, objective, device):
+def check_parts(gradient, objective, device, learn_gamma=None):
     """Raise ``IncompatiblePartsError`` if these cannot train together, before any pass."""
     name = type(gradient).__name__
     gradient.check()
+    if not gradient.uses_device:
+        if learn_gamma:
+            raise IncompatiblePartsError(
+                f"{name} trains without features, so there is no gamma to learn: use "
+                "gradient='loo', or a number as gamma."
+            )
+        return
     if gradient.n_draws < objective.min_draws:
         raise IncompatiblePartsError(
             f"{name}(n_draws={gradient.n_draws}) cannot serve an objective with "

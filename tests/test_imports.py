@@ -26,8 +26,9 @@ LAYERS = [
     ["nn", "gradients", "objectives"],
     ["training"],
     ["_features", "_binarizer", "_kernel_ridge", "_end_to_end", "_display", "baselines"],
+    [""],  # the front door
     ["comparison"],
-    ["", "__main__"],
+    ["__main__"],
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 # Where a library may be imported at the top of a module; inside functions it may be anywhere

@@ -6,8 +6,9 @@ import torch
 from oracles import BlackBox, all_codes, code_probabilities
 from sklearn.datasets import make_friedman1
 
-from skopu import SupervisedBinarizer
+from skopu import EndToEndOPURegressor, SupervisedBinarizer
 from skopu.devices import SimulatedOPU
+from skopu.exceptions import IncompatiblePartsError
 from skopu.gradients import LeaveOneOut
 from skopu.losses import CrossEntropy, SquaredError
 from skopu.nn.encoders import LinearEncoder
@@ -27,12 +28,12 @@ def joint_model(device, n_outputs, learn_gamma=None, kappa=1.0):
         n_components=40,
         encoder_penalty=0.01,
         readout_penalty=0.01,
+        learn_gamma=learn_gamma,
         generator=torch.Generator().manual_seed(0),
     )
     rng = torch.Generator().manual_seed(1)
     X = torch.randn(100, 5, generator=rng)
-    settings = SupervisedBinarizer(learn_gamma=learn_gamma)
-    model.start(X, n_outputs, 0, settings)
+    model.start(X, n_outputs, 0)
     with torch.no_grad():
         model.readout.weight.normal_(generator=rng)
     targets = torch.randn(100, n_outputs, generator=rng)
@@ -66,7 +67,7 @@ class TestJointModel:
         model, X, *_ = joint_model(BlackBox(), 1)
         codes = model.gradient.draw(model.encoder(X), torch.Generator().manual_seed(0))[0]
         intensities, popcounts = model._intensities(codes)
-        model.start(X, 1, 0, SupervisedBinarizer())
+        model.start(X, 1, 0)
         readout = model.readout
         features = (intensities - popcounts[:, None] * readout.gain) / readout.scale
         assert features.mean(0).abs().max() < 0.5 * features.std(0).mean()
@@ -148,6 +149,58 @@ class TestExactModels:
         values = values + torch.einsum("ck,qkl,cl->cq", z, readout.matrices()[0], z)
         risk = loss.value(values[:, None].expand(-1, 40, -1), targets)
         assert (bound >= (code_probabilities(logits) * risk).sum(0) - 1e-10).all()
+
+
+class TestExactGradient:
+    X, y = make_friedman1(300, n_features=6, random_state=0)
+
+    def test_needs_neither_draws_nor_passes(self):
+        """Oracle: a device that must not be asked, and the loss that was recorded."""
+        binarizer = SupervisedBinarizer(
+            16, gradient="exact", opu=BlackBox(), max_iter=200, random_state=0
+        ).fit(self.X, self.y)
+        assert binarizer.n_passes_ == binarizer.opu_.n_passes == 0
+        losses = binarizer.history_["loss"]
+        assert losses[-1] < 0.4 * losses[0]
+        assert not hasattr(binarizer.gradient_, "n_draws")
+
+    @pytest.mark.parametrize(
+        ("prediction", "kappa"), [("mean", 0.1), ("draws", 0.2), ("threshold", 1.0)]
+    )
+    def test_price_of_the_variance_follows_the_prediction(self, prediction, kappa):
+        model = EndToEndOPURegressor(
+            SupervisedBinarizer(8, gradient="exact", n_components=64, max_iter=5),
+            prediction=prediction,
+            n_draws=5,
+        )
+        model.fit(self.X, self.y)
+        assert model.binarizer_.objective == kappa
+        assert model.set_params(binarizer__objective=0.7).fit(self.X, self.y)
+        assert model.binarizer_.objective == 0.7
+
+    def test_codes_are_as_good_as_those_of_leave_one_out(self):
+        """Oracle: End-to-End through the device, same budget; within a third of its error."""
+        errors = []
+        for gradient in ("exact", "loo"):
+            model = EndToEndOPURegressor(
+                SupervisedBinarizer(32, gradient=gradient, n_components=600, max_iter=500),
+                random_state=0,
+            )
+            model.fit(self.X[:200], self.y[:200])
+            errors.append(1 - model.score(self.X[200:], self.y[200:]))
+        assert errors[0] < 1.33 * errors[1]
+
+    def test_early_stopping_and_classes(self):
+        labels = np.where(self.y > np.median(self.y), "high", "low")
+        binarizer = SupervisedBinarizer(
+            8, gradient="exact", early_stopping=True, n_iter_no_change=3, max_iter=300
+        ).fit(self.X, labels)
+        assert np.isfinite(binarizer.history_["validation_loss"]).all()
+        assert binarizer.n_iter_ < 300
+
+    def test_there_is_no_gamma_to_learn(self):
+        with pytest.raises(IncompatiblePartsError, match="Exact trains without features"):
+            SupervisedBinarizer(8, gradient="exact", learn_gamma="scalar").fit(self.X, self.y)
 
 
 class TestChoiceOfPenalty:

@@ -35,7 +35,9 @@ y = truth(X) + 0.3 * rng.standard_normal(len(X))
 # through the (simulated) device once, and fits a ridge readout; ``alpha="loo"`` takes the
 # penalty with the smallest leave-one-out error. ``EndToEndOPURegressor`` reads the average over
 # 30 draws of the codes, or, as the matrix of a simulated device is known, their expectation.
-binarizer = SupervisedBinarizer(n_bits=128, n_components=256, max_iter=400, random_state=0)
+binarizer = SupervisedBinarizer(
+    n_bits=128, n_components=256, encoder_penalty=1e-3, max_iter=400, random_state=0
+)
 models = {
     'KernelRidge(kernel="rbf")': KernelRidge(kernel="rbf", alpha=0.1, gamma=2.0),
     "OPUKernelRidge, one pass a row": OPUKernelRidge(

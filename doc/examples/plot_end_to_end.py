@@ -22,7 +22,12 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 
 def fit(objective, **options):
     binarizer = SupervisedBinarizer(
-        n_bits=32, n_components=128, max_iter=250, batch_size=64, objective=objective
+        n_bits=32,
+        objective=objective,
+        n_components=128,
+        encoder_penalty=1e-3,  # given, not chosen: this example trains many times
+        max_iter=250,
+        batch_size=64,
     )
     model = EndToEndOPURegressor(binarizer, random_state=0, **options)
     return model.fit(X_train, y_train)

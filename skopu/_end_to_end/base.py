@@ -18,6 +18,8 @@ from skopu.devices import resolve_device
 from skopu.exceptions import IncompatiblePartsError
 
 _CHUNK_ROWS = 4096
+# The mean has no variance, but codes that are decided generalise better than undecided ones.
+_KAPPA_OF_MEAN = 0.1
 
 
 class EndToEnd(PartsMixin, BaseEstimator):
@@ -91,6 +93,8 @@ class EndToEnd(PartsMixin, BaseEstimator):
         )
         if learns:
             binarizer.set_params(learn_gamma=features.gamma_per)
+        if binarizer.objective == "auto" and self._is_exact(binarizer.gradient):
+            binarizer.set_params(objective=self._kappa())
         if binarizer.random_state is None:
             binarizer.set_params(random_state=seed)
         self.binarizer_ = binarizer.fit(X, targets, sample_weight=weights)
@@ -110,6 +114,16 @@ class EndToEnd(PartsMixin, BaseEstimator):
         self.n_passes_ = self.binarizer_.n_passes_ + self.features_.opu_.n_passes - n_passes
         self.n_iter_, self.history_ = self.binarizer_.n_iter_, self.binarizer_.history_
         return Phi, kept, row_weights
+
+    @staticmethod
+    def _is_exact(gradient):
+        return gradient == "exact" or not getattr(gradient, "uses_device", True)
+
+    def _kappa(self):
+        """Price of the variance that suits the prediction: the share that is left of it."""
+        if self.prediction == "mean":
+            return _KAPPA_OF_MEAN
+        return 1.0 if self.prediction == "threshold" else 1 / self.n_draws
 
     def _check_device(self, device):
         if self.prediction == "mean" and not device.known_matrix:

@@ -28,10 +28,13 @@ class GradientEstimator(BaseEstimator):
         The fewest draws that it works with.
     needs_known_matrix : bool
         Whether it needs a device whose matrix is known.
+    uses_device : bool
+        Whether training sends codes through the device.
     """
 
     min_draws = 1
     needs_known_matrix = False
+    uses_device = True
 
     def __init__(self, n_draws=4):
         self.n_draws = n_draws

@@ -1,9 +1,10 @@
 """Gradient estimators known by name."""
 
 from skopu._parts import resolve_part
+from skopu.gradients.exact import Exact
 from skopu.gradients.score import LeaveOneOut, Reinforce
 
-GRADIENTS = {"loo": LeaveOneOut, "reinforce": Reinforce}
+GRADIENTS = {"loo": LeaveOneOut, "reinforce": Reinforce, "exact": Exact}
 
 
 def resolve_gradient(gradient):

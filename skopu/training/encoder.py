@@ -13,6 +13,7 @@ from skopu.gradients import resolve_gradient
 from skopu.losses import LOSSES
 from skopu.nn.encoders import LinearEncoder
 from skopu.objectives import Objective, check_parts, resolve_kappa
+from skopu.training.exact import ExactModel
 from skopu.training.history import History
 from skopu.training.joint import JointModel
 from skopu.training.loop import minibatches, run_loop
@@ -38,7 +39,7 @@ class TrainedEncoder:
 
 
 def train_encoder(X, targets, weights, device, settings, seed):
-    """Train an encoder jointly with a readout through a black-box device.
+    """Train an encoder jointly with a readout, through a device or exactly.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def train_encoder(X, targets, weights, device, settings, seed):
     """
     objective = Objective(LOSSES[targets.loss](), resolve_kappa(settings.objective))
     gradient = resolve_gradient(settings.gradient)
-    check_parts(gradient, objective, device)
+    check_parts(gradient, objective, device, settings.learn_gamma)
     seeds = draw_seeds(seed, 5)
     data = _Data(X, targets.values, weights, settings, seeds[1])
     n_outputs = targets.values.shape[1]
@@ -70,24 +71,16 @@ def train_encoder(X, targets, weights, device, settings, seed):
             penalty, errors = choose_penalty(
                 data, X.shape[1], n_outputs, objective.loss, objective.kappa, settings, seeds[4]
             )
-        generator = torch.Generator(settings.torch_device).manual_seed(seeds[0])
-        model = JointModel(
-            LinearEncoder(X.shape[1], settings.n_bits),
-            device,
-            gradient,
-            objective,
-            n_components=settings.n_components,
-            encoder_penalty=penalty,
-            readout_penalty=settings.readout_penalty,
-            generator=generator,
-        ).to(settings.torch_device)
-        model.start(data.sample(_MAX_START_ROWS), n_outputs, seeds[2], settings)
+        encoder = LinearEncoder(X.shape[1], settings.n_bits)
+        model = _make_model(encoder, device, gradient, objective, penalty, settings, seeds[0])
+        model.start(data.sample(_MAX_START_ROWS), n_outputs, seeds[2])
         history = History()
         n_iter = _run(model, data, settings, seeds[3], history)
+    weight, bias = model.encoder_weights()
     return TrainedEncoder(
-        coef=to_numpy(model.encoder.weight),
-        intercept=to_numpy(model.encoder.bias),
-        gamma=model.readout.gamma(),
+        coef=to_numpy(weight),
+        intercept=to_numpy(bias),
+        gamma=model.gamma,
         encoder_penalty=float(penalty),
         penalty_errors=errors,
         history=history.as_dict(),
@@ -95,6 +88,25 @@ def train_encoder(X, targets, weights, device, settings, seed):
         n_passes=model.n_passes,
         gradient=gradient,
     )
+
+
+def _make_model(encoder, device, gradient, objective, penalty, settings, seed):
+    """Return the model that the gradient estimator asks for, not yet started."""
+    if not gradient.uses_device:
+        return ExactModel(
+            encoder, objective.loss, objective.kappa, penalty, settings.readout_penalty
+        ).to(settings.torch_device)
+    return JointModel(
+        encoder,
+        device,
+        gradient,
+        objective,
+        n_components=settings.n_components,
+        encoder_penalty=penalty,
+        readout_penalty=settings.readout_penalty,
+        learn_gamma=settings.learn_gamma,
+        generator=torch.Generator(settings.torch_device).manual_seed(seed),
+    ).to(settings.torch_device)
 
 
 class _Data:
@@ -140,13 +152,8 @@ class _Data:
 
 def _run(model, data, settings, seed, history):
     """Run the loop with a progress bar; return the number of iterations done."""
-    optimizer = torch.optim.Adam(
-        [
-            {"params": model.encoder.parameters(), "lr": settings.learning_rate},
-            {"params": model.readout.parameters(), "lr": settings.readout_learning_rate},
-        ],
-        betas=_BETAS,
-    )
+    groups = model.groups(settings.learning_rate, settings.readout_learning_rate)
+    optimizer = torch.optim.Adam(groups, betas=_BETAS)
     batches = minibatches(data.n_rows, settings.batch_size, seed)
 
     def step():

@@ -60,3 +60,47 @@ class ExactModels(nn.Module):
         """Return each model's penalty, shape (M,)."""
         encoder = self.encoder_penalties * self.weight.square().sum((1, 2)) / self.weight.shape[1]
         return encoder + self.readout_penalties * self.readout.squared_norms()
+
+
+class ExactModel(nn.Module):
+    """One of these models behind the interface of ``JointModel``.
+
+    Parameters
+    ----------
+    encoder : LinearEncoder
+    loss : object with ``value`` and ``curvature``
+    kappa, encoder_penalty, readout_penalty : float
+    """
+
+    n_passes = 0
+    gamma = 1.0
+
+    def __init__(self, encoder, loss, kappa, encoder_penalty, readout_penalty):
+        super().__init__()
+        self.encoder, self.loss_function = encoder, loss
+        self._strengths = [kappa], [encoder_penalty], [readout_penalty]
+
+    @torch.no_grad()
+    def start(self, X, n_outputs, seed):
+        """Set starting weights from inputs (n, d)."""
+        self.encoder.start(X, seed)
+        self.models = ExactModels(self.encoder, n_outputs, self.loss_function, *self._strengths)
+        self.to(X.device)
+
+    def groups(self, learning_rate, readout_learning_rate):
+        """Return parameter groups for the optimizer: one rate serves both parts here."""
+        return [{"params": self.models.parameters(), "lr": learning_rate}]
+
+    def step(self, X, targets, weights):
+        """Return the loss of a minibatch (float) and the penalised loss to differentiate."""
+        loss = self.models.losses(X[None], targets, weights).sum()
+        return loss.item(), loss + self.models.penalties().sum()
+
+    @torch.no_grad()
+    def loss(self, X, targets, weights):
+        """Return the loss on rows, without gradients."""
+        return self.models.losses(X[None], targets, weights / weights.mean()).item()
+
+    def encoder_weights(self):
+        """Return W (k, d) and b (k,)."""
+        return self.models.weight[0], self.models.bias[0, 0]

@@ -91,6 +91,8 @@ class JointModel(nn.Module):
     encoder_penalty, readout_penalty : float
         Weights of the squared norms in the surrogate; the encoder's is divided by k, so that
         it means the same for any number of bits.
+    learn_gamma : {"scalar", "feature"} or None
+        Whether the readout learns a scale of the features.
     generator : torch.Generator
         Source of the draws.
     """
@@ -105,6 +107,7 @@ class JointModel(nn.Module):
         n_components,
         encoder_penalty,
         readout_penalty,
+        learn_gamma,
         generator,
     ):
         super().__init__()
@@ -112,18 +115,34 @@ class JointModel(nn.Module):
         self.gradient, self.objective = gradient, objective
         self.n_components = n_components
         self.encoder_penalty, self.readout_penalty = encoder_penalty, readout_penalty
-        self.generator = generator
+        self.learn_gamma, self.generator = learn_gamma, generator
         self.n_passes = 0
         self._matrix = None
 
     @torch.no_grad()
-    def start(self, X, n_outputs, seed, settings):
+    def start(self, X, n_outputs, seed):
         """Set starting weights from inputs (n, d) and measure the scale of the features."""
         self.encoder.start(X, seed)
         logits = self.encoder(X[:_MAX_CALIBRATION_ROWS])
         codes = self.gradient.draw(logits, self.generator)[0]
-        self.readout = Readout(*self._intensities(codes), n_outputs, settings.learn_gamma)
+        self.readout = Readout(*self._intensities(codes), n_outputs, self.learn_gamma)
         self.to(X.device)
+
+    @property
+    def gamma(self):
+        """The learned scale: a float, or a float64 array (D + 1,), the popcount's last."""
+        return self.readout.gamma()
+
+    def groups(self, learning_rate, readout_learning_rate):
+        """Return parameter groups for the optimizer."""
+        return [
+            {"params": self.encoder.parameters(), "lr": learning_rate},
+            {"params": self.readout.parameters(), "lr": readout_learning_rate},
+        ]
+
+    def encoder_weights(self):
+        """Return W (k, d) and b (k,)."""
+        return self.encoder.weight, self.encoder.bias
 
     def predict(self, codes):
         """Return predictions (S, n, q) of codes (S, n, k)."""
