@@ -62,7 +62,8 @@ class SupervisedBinarizer(
         default) of the first two is the number of passes per row and step. "exact" trains
         with a free quadratic form in place of the device, without draws and passes.
     loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
-        "auto": squared error if y holds floats, cross-entropy of class labels otherwise.
+        "auto": squared error if y holds floats, cross-entropy of class labels otherwise (whole
+        numbers are labels: give quantities as floats).
     scaler : {"standard", "quantile"} or None, default="standard"
         Scaling of the inputs. "quantile" (normal quantiles clipped to +-3) helps when columns
         are skewed or have spikes, and can hurt on smooth ones: choose it by validation.

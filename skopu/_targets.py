@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
 
 
 class Targets(NamedTuple):
@@ -45,7 +46,12 @@ def encode_targets(y, loss, weights):
 def one_hot(y):
     """Return labels as columns of zeros and ones (n, n_classes), and the classes."""
     if y.ndim != 1:
-        raise ValueError(f"labels must have shape (n_samples,), got {y.shape}.")
+        raise ValueError(
+            f"labels must have shape (n_samples,), got {y.shape}; several outputs are taken as "
+            "quantities if they are floats."
+        )
+    # Also warns if nearly every row has a label of its own, as whole-numbered quantities do.
+    check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     check_several_classes(classes)
     return np.eye(len(classes))[codes], classes

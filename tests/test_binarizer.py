@@ -268,6 +268,13 @@ class TestBadInput:
         with pytest.raises(ValueError, match="leaves none to train on"):
             clone(SMALL).set_params(early_stopping=True).fit(X[:1], y[:1])
 
+    def test_whole_numbers_as_labels_are_doubtful(self):
+        """Oracle: scikit-learn's own warning about as many classes as rows."""
+        with pytest.warns(UserWarning, match="number of unique classes is greater than 50%"):
+            clone(SMALL).set_params(max_iter=1).fit(X, np.maximum(np.arange(len(y)), 20))
+        with pytest.raises(ValueError, match=r"labels must have shape \(n_samples,\)"):
+            clone(SMALL).fit(X, np.column_stack([y, y]).astype(int))
+
     def test_float_labels_are_quantities(self):
         """As the documentation says: the type of y decides, never its values."""
         with warnings.catch_warnings():

@@ -77,43 +77,51 @@ class EndToEnd(PartsMixin, BaseEstimator):
         fitted to. Returns the features of the distinct rows, where these stand in X, and
         their weights: leaving one out must leave out its repetitions.
         """
-        matrix = targets.reshape(len(targets), -1).astype(np.float64)
-        *_, row_weights, kept = merge_repeated_rows(checked, matrix, weights)
         binarizer, features = self._part("binarizer"), self._part("features")
         seed, dither_seed = draw_seeds(self.random_state, 2)
-        device = resolve_device(features.opu, binarizer.n_bits, features.n_components)
-        self._check_device(device)
-        learns = isinstance(features.gamma, str)
-        popcount = features.form == "centered"
-        binarizer.set_params(
-            n_components=max(1, features.n_components - popcount),
-            opu=device,
-            loss=self._loss,
-            verbose=max(self.verbose, binarizer.verbose),
-        )
-        if learns:
-            binarizer.set_params(learn_gamma=features.gamma_per)
-        if binarizer.objective == "auto" and self._is_exact(binarizer.gradient):
-            binarizer.set_params(objective=self._kappa())
-        if binarizer.random_state is None:
-            binarizer.set_params(random_state=seed)
+        self._configure(binarizer, features, seed)
         self.binarizer_ = binarizer.fit(X, targets, sample_weight=weights)
         self.thresholds_ = dither(self.n_draws, binarizer.n_bits, dither_seed)
-        gamma = features.gamma
-        if learns:
-            gamma = self.binarizer_.gamma_
-            gamma = gamma if np.ndim(gamma) == 0 or popcount else gamma[:-1]
-        probabilities = self.binarizer_.bit_probabilities(X)[kept]
-        # Without a gamma to learn, fitting the features looks at the number of bits only.
-        self.features_ = features.set_params(gamma=gamma, binarize=None, opu=device)
-        self.features_.fit(np.zeros((1, binarizer.n_bits), dtype=np.uint8))
+        self.features_ = self._fit_features(features)
+        matrix = targets.reshape(len(targets), -1).astype(np.float64)
+        *_, row_weights, kept = merge_repeated_rows(checked, matrix, weights)
         n_passes = self.features_.opu_.n_passes
-        Phi = self._mean_features(probabilities)
+        Phi = self._mean_features(self.binarizer_.bit_probabilities(X)[kept])
         self.ridge_ = self._part("ridge").set_params(kernel="linear")
         self.ridge_.fit(Phi, labels[kept], sample_weight=row_weights)
         self.n_passes_ = self.binarizer_.n_passes_ + self.features_.opu_.n_passes - n_passes
         self.n_iter_, self.history_ = self.binarizer_.n_iter_, self.binarizer_.history_
         return Phi, kept, row_weights
+
+    def _configure(self, binarizer, features, seed):
+        """Make the binarizer train for the features, after checking the device."""
+        n_free = int(features.form == "centered")
+        device = resolve_device(features.opu, binarizer.n_bits, features.n_components, n_free)
+        self._check_device(device)
+        features.set_params(opu=device)
+        binarizer.set_params(
+            n_components=max(1, features.n_components - n_free),
+            opu=device,
+            loss=self._loss,
+            verbose=max(self.verbose, binarizer.verbose),
+        )
+        if isinstance(features.gamma, str):
+            binarizer.set_params(learn_gamma=features.gamma_per)
+        if binarizer.objective == "auto" and self._is_exact(binarizer.gradient):
+            binarizer.set_params(objective=self._kappa())
+        if binarizer.random_state is None:
+            binarizer.set_params(random_state=seed)
+
+    def _fit_features(self, features):
+        """Return fitted features, with the gamma that the binarizer learned if one was asked."""
+        if isinstance(features.gamma, str):
+            gamma = self.binarizer_.gamma_
+            # The last gamma is that of the popcount, which raw features do not have.
+            one_each = np.ndim(gamma) == 1
+            features.set_params(gamma=gamma[:-1] if one_each and features.form == "raw" else gamma)
+        # Without a gamma to learn, fitting looks at the number of bits only.
+        codes = np.zeros((1, self.binarizer_.n_bits), dtype=np.uint8)
+        return features.set_params(binarize=None).fit(codes)
 
     @staticmethod
     def _is_exact(gradient):

@@ -90,36 +90,40 @@ class OPURidge(PartsMixin, BaseEstimator):
         alpha = self._check_alpha(Y.shape[1])
         kept = weights > 0
         if self.kernel_ == "precomputed":
-            weights, Y = weights[kept], Y[kept]
-            solve = (ridge.loo_kernel, ridge.solve_kernel)
-            Phi = np.asarray(X[np.ix_(kept, kept)], dtype=np.float64)
-        else:
-            if isinstance(alpha, str):
-                # Leaving one row out must leave out its repetitions.
-                X, Y, weights, kept = merge_repeated_rows(X, Y, weights)
-            else:
-                X, Y, weights = X[kept], Y[kept], weights[kept]
-            y = y[kept]
-            seed_binarizer, seed_features = draw_seeds(self.random_state, 2)
-            self._fit_features(X, y, weights, seed_binarizer, seed_features)
-            Phi = self._features(X)
-            dual = Phi.shape[0] < Phi.shape[1]
-            solve = (ridge.loo_features, ridge.solve_dual if dual else ridge.solve_primal)
+            self._readout = self._fit_kernel(X, Y, weights, alpha, kept)
+            return
         if isinstance(alpha, str):
-            choice = solve[0](Phi, Y, weights, self.fit_intercept)
-            readout, self.alpha_ = choice.readout, choice.alpha
-            self.loo_error_ = float(choice.errors.min())
+            # Leaving one row out must leave out its repetitions.
+            X, Y, weights, kept = merge_repeated_rows(X, Y, weights)
         else:
-            readout, self.alpha_ = solve[1](Phi, Y, alpha, weights, self.fit_intercept), alpha
-        if self.kernel_ == "precomputed":
-            # Rows of weight zero keep their place in the kernel, with coefficient zero.
-            dual = np.zeros((len(kept), Y.shape[1]))
-            dual[kept] = readout.coef
-            readout = readout._replace(coef=dual)
-        self._readout = readout
+            X, Y, weights = X[kept], Y[kept], weights[kept]
+        self._fit_features(X, y[kept], weights)
+        Phi = self._features(X)
+        direct = ridge.solve_dual if Phi.shape[0] < Phi.shape[1] else ridge.solve_primal
+        self._readout = self._solve(Phi, Y, weights, alpha, ridge.loo_features, direct)
 
-    def _fit_features(self, X, y, weights, seed_binarizer, seed_features):
+    def _fit_kernel(self, K, Y, weights, alpha, kept):
+        """Readout of a kernel matrix; rows of weight zero get coefficient zero."""
+        K = np.asarray(K[np.ix_(kept, kept)], dtype=np.float64)
+        readout = self._solve(
+            K, Y[kept], weights[kept], alpha, ridge.loo_kernel, ridge.solve_kernel
+        )
+        dual = np.zeros(Y.shape)
+        dual[kept] = readout.coef
+        return readout._replace(coef=dual)
+
+    def _solve(self, Phi, Y, weights, alpha, choose, direct):
+        """Readout for the penalty that ``choose`` finds, or for the given ``alpha``."""
+        if isinstance(alpha, str):
+            choice = choose(Phi, Y, weights, self.fit_intercept)
+            self.alpha_, self.loo_error_ = choice.alpha, float(choice.errors.min())
+            return choice.readout
+        self.alpha_ = alpha
+        return direct(Phi, Y, alpha, weights, self.fit_intercept)
+
+    def _fit_features(self, X, y, weights):
         """Fit what comes before the readout; sets ``binarizer_`` and ``features_``."""
+        seed_binarizer, seed_features = draw_seeds(self.random_state, 2)
         self.binarizer_ = self.features_ = None
         if self.kernel_ == "rbf":
             gamma = 1 / X.shape[1] if self.gamma is None else self.gamma
