@@ -57,9 +57,9 @@ class SupervisedBinarizer(
         that work one at a time; Isolated ones that work when the features of several draws
         are averaged. "auto" is End-to-End, except for ``gradient="exact"`` inside an
         end-to-end estimator: there it is what the estimator's ``prediction`` asks for.
-    gradient : {"loo", "reinforce", "exact"} or GradientEstimator, default="loo"
+    gradient : {"loo", "reinforce", "disarm", "exact"} or GradientEstimator, default="loo"
         How the encoder's gradient is had; see :mod:`skopu.gradients`. The ``n_draws`` (4 by
-        default) of the first two is the number of passes per row and step. "exact" trains
+        default) of the first three is the number of passes per row and step. "exact" trains
         with a free quadratic form in place of the device, without draws and passes.
     loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
         "auto": squared error if y holds floats, cross-entropy of class labels otherwise (whole

@@ -109,6 +109,12 @@ def check_parts(gradient, objective, device, learn_gamma=None):
             f"kappa={objective.kappa:g}, which takes the residual of a draw from the other "
             "draws: use n_draws=2 or more, or objective='end_to_end'."
         )
+    if gradient.coupled_draws and objective.kappa != 1:
+        raise IncompatiblePartsError(
+            f"{name} couples its draws, but an objective with kappa={objective.kappa:g} takes the "
+            "residual of a draw from independent others: use objective='end_to_end', or "
+            "gradient='loo'."
+        )
     if gradient.needs_known_matrix and not device.known_matrix:
         raise IncompatiblePartsError(
             f"{name} needs the matrix of the device, and that of {type(device).__name__} is "

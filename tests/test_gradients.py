@@ -15,7 +15,14 @@ from scipy import stats
 
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import IncompatiblePartsError
-from skopu.gradients import GRADIENTS, GradientEstimator, LeaveOneOut, Reinforce, resolve_gradient
+from skopu.gradients import (
+    GRADIENTS,
+    DisARM,
+    GradientEstimator,
+    LeaveOneOut,
+    Reinforce,
+    resolve_gradient,
+)
 from skopu.losses import CrossEntropy, SquaredError
 from skopu.objectives import (
     KAPPAS,
@@ -29,7 +36,7 @@ from skopu.objectives import (
 N_REPEATS = 40_000
 FALSE_ALARM = 1e-6
 # A new estimator that is unbiased: add a line.
-UNBIASED = [Reinforce(1), Reinforce(4), LeaveOneOut(2), LeaveOneOut(4)]
+UNBIASED = [Reinforce(1), Reinforce(4), LeaveOneOut(2), LeaveOneOut(4), DisARM(2), DisARM(6)]
 STATES = {"start": 0.5, "middle": 2.0, "sharp": 5.0}  # spread of the logits
 
 
@@ -78,8 +85,13 @@ def threshold(n_entries):
     return stats.norm.isf(FALSE_ALARM / 2 / n_entries)
 
 
-# With one draw there are no others to take the residual from, unless kappa = 1.
-PAIRS = [(g, kappa) for g in UNBIASED for kappa in (1.0, 0.0, 0.3) if g.n_draws > 1 or kappa == 1]
+# Only independent other draws can give the residual that kappa < 1 asks for.
+PAIRS = [
+    (g, kappa)
+    for g in UNBIASED
+    for kappa in (1.0, 0.0, 0.3)
+    if kappa == 1 or (g.n_draws > 1 and not g.coupled_draws)
+]
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -212,7 +224,9 @@ class TestPairing:
     def test_unknown_name_gives_the_nearest(self):
         with pytest.raises(ValueError, match=r"'rienforce' is not known.*'reinforce'\?"):
             resolve_gradient("rienforce")
-        with pytest.raises(ValueError, match="Accepted names: 'loo', 'reinforce', 'exact'"):
+        with pytest.raises(
+            ValueError, match="Accepted names: 'loo', 'reinforce', 'disarm', 'exact'"
+        ):
             resolve_gradient("nothing like it")
 
     @pytest.mark.parametrize("n_draws", [1, 0, 2.5, True, None])
@@ -223,6 +237,12 @@ class TestPairing:
     def test_isolated_needs_two_draws(self):
         with pytest.raises(IncompatiblePartsError, match=r"Reinforce\(n_draws=1\).*kappa=0"):
             check_parts(Reinforce(1), Objective(SquaredError(), 0.0), BlackBox())
+
+    def test_pairs_need_an_even_number_and_end_to_end(self):
+        with pytest.raises(ValueError, match="n_draws must be even, got 3: use 4"):
+            check_parts(DisARM(3), Objective(SquaredError(), 1.0), BlackBox())
+        with pytest.raises(IncompatiblePartsError, match=r"DisARM couples its draws.*kappa=0"):
+            check_parts(DisARM(4), Objective(SquaredError(), 0.0), BlackBox())
 
     def test_known_matrix_is_asked_for(self):
         class Needy(LeaveOneOut):

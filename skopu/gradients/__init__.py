@@ -1,5 +1,6 @@
 """Estimators of the gradient of an expectation over Bernoulli codes."""
 
+from skopu.gradients.antithetic import DisARM
 from skopu.gradients.base import GradientEstimator
 from skopu.gradients.exact import Exact
 from skopu.gradients.registry import GRADIENTS, resolve_gradient
@@ -7,6 +8,7 @@ from skopu.gradients.score import LeaveOneOut, Reinforce
 
 __all__ = [
     "GRADIENTS",
+    "DisARM",
     "Exact",
     "GradientEstimator",
     "LeaveOneOut",

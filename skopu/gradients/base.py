@@ -26,6 +26,9 @@ class GradientEstimator(BaseEstimator):
     ----------
     min_draws : int
         The fewest draws that it works with.
+    coupled_draws : bool
+        Whether the draws of a row depend on each other, so that none can serve as a baseline
+        or residual for another.
     needs_known_matrix : bool
         Whether it needs a device whose matrix is known.
     uses_device : bool
@@ -33,6 +36,7 @@ class GradientEstimator(BaseEstimator):
     """
 
     min_draws = 1
+    coupled_draws = False
     needs_known_matrix = False
     uses_device = True
 

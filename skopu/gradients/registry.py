@@ -1,10 +1,11 @@
 """Gradient estimators known by name."""
 
 from skopu._parts import resolve_part
+from skopu.gradients.antithetic import DisARM
 from skopu.gradients.exact import Exact
 from skopu.gradients.score import LeaveOneOut, Reinforce
 
-GRADIENTS = {"loo": LeaveOneOut, "reinforce": Reinforce, "exact": Exact}
+GRADIENTS = {"loo": LeaveOneOut, "reinforce": Reinforce, "disarm": DisARM, "exact": Exact}
 
 
 def resolve_gradient(gradient):
