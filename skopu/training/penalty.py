@@ -7,7 +7,7 @@ from skopu.nn.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
 from skopu.training.loop import cosine_decay
 
-PENALTIES = (1e-3, 1e-2, 3e-2, 1e-1)
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 _N_FOLDS = 3
 _READOUT_PENALTY = 1e-3
 _KAPPA = 0.1  # held-out rows are judged as if ten draws were averaged, a tenth of the variance
