@@ -9,11 +9,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
-from skopu._parts import PartsMixin
+from skopu._parts import PartsMixin, resolve_part
 from skopu._random import draw_seeds
 from skopu._rows import merge_repeated_rows
 from skopu._scaling import apply_scaler, fit_scaler
-from skopu._targets import encode_targets
+from skopu._targets import encode_targets, keep_labels
 from skopu._validation import (
     HasMethods,
     Interval,
@@ -231,7 +231,7 @@ class SupervisedBinarizer(
 
     def _make_part(self, name):
         if name == "opu":
-            return DEVICES[self.opu or "simulated"]()
+            return resolve_part(self.opu, DEVICES, "opu")
         from skopu.gradients import resolve_gradient
 
         return resolve_gradient(self.gradient)
@@ -241,7 +241,8 @@ class SupervisedBinarizer(
         """Train the encoder.
 
         An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
-        keeps the best state.
+        keeps the best state. While the penalty is being chosen there is no state to keep yet,
+        and the interruption is raised.
 
         Parameters
         ----------
@@ -266,6 +267,7 @@ class SupervisedBinarizer(
         # torch is loaded by the first fit, not by importing the package.
         from skopu.training.encoder import train_encoder
 
+        given = y
         X, y = validate_data(
             self,
             X,
@@ -275,6 +277,7 @@ class SupervisedBinarizer(
             multi_output=True,
             y_numeric=self.loss == "squared_error",
         )
+        y = keep_labels(y, given)
         weights = check_weights(sample_weight, X)
         targets = encode_targets(y, self.loss, weights)
         device = resolve_device(self.opu, self.n_bits, self.n_components)

@@ -8,8 +8,8 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.preprocessing import binarize as threshold
 from sklearn.utils.validation import check_is_fitted
 
-from skopu._parts import PartsMixin
-from skopu._targets import encode_targets
+from skopu._parts import PartsMixin, resolve_part
+from skopu._targets import encode_targets, keep_labels
 from skopu._validation import HasMethods, Interval, StrOptions, fit_context, validate_data
 from skopu.devices import DEVICES, resolve_device
 from skopu.devices.base import check_codes
@@ -116,7 +116,7 @@ class OPURandomFeatures(
         "gamma_per": [StrOptions({"scalar", "feature"})],
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "form": [StrOptions({"centered", "raw"})],
-        "binarize": [Real, None],
+        "binarize": [Interval(Real, None, None, closed="both"), None],
     }
 
     def __init__(
@@ -139,7 +139,7 @@ class OPURandomFeatures(
         self.binarize = binarize
 
     def _make_part(self, name):
-        return DEVICES[self.opu or "simulated"]()
+        return resolve_part(self.opu, DEVICES, "opu")
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -156,7 +156,10 @@ class OPURandomFeatures(
         -------
         self : object
         """
-        X = self._validate(X, reset=True)
+        if self._learns():
+            X, y = self._validate_targets(X, y)
+        else:
+            X = self._validate(X, reset=True)
         self.opu_ = resolve_device(self.opu, X.shape[1], self.n_components, self._n_free())
         self.gamma_ = self._learn_gamma(X, y) if self._learns() else self._given_gamma()
         return self
@@ -248,17 +251,23 @@ class OPURandomFeatures(
         if gamma.shape != (self.n_components,) or not (gamma > 0).all():
             raise ValueError(
                 f"gamma must be a positive number or n_components={self.n_components} positive "
-                f"numbers, got an array of shape {gamma.shape} with minimum {gamma.min()}."
+                f"numbers, got an array of shape {gamma.shape}: {str(gamma)[:80]}."
             )
         return gamma
 
-    def _learn_gamma(self, X, y):
+    def _validate_targets(self, X, y):
         if y is None:
             raise ValueError("gamma='learn' needs y: pass targets to fit, or a number as gamma.")
+        given = y
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", dtype="numeric", multi_output=True, y_numeric=False
+        )
+        return X, keep_labels(y, given)
+
+    def _learn_gamma(self, X, y):
         # torch is loaded here, by those who ask for it.
         from skopu.training.gamma import learn_gamma
 
-        y = np.asarray(y)
         weights = np.ones(len(y))
         targets = encode_targets(y, "auto", weights).values
         features = self._features(self._codes(X), 1.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 _MAX_QUANTILES = 1000
 
 
-class Clip(TransformerMixin, BaseEstimator):
+class Clip(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Clip values to [-limit, limit]."""
 
     def __init__(self, limit=3.0):
@@ -39,7 +39,7 @@ def fit_scaler(scaler, X, weights, seed):
     if scaler is None:
         return None
     if scaler == "standard":
-        return StandardScaler(with_mean=not issparse(X)).fit(X, sample_weight=weights)
+        return _fit_standard(X, weights)
     if issparse(X):
         raise ValueError(
             "scaler='quantile' needs dense X, since it turns every zero into another value: "
@@ -50,7 +50,21 @@ def fit_scaler(scaler, X, weights, seed):
         output_distribution="normal",
         random_state=seed,
     )
-    return make_pipeline(quantiles, Clip()).fit(X)
+    return make_pipeline(quantiles, Clip()).set_output(transform="default").fit(X)
+
+
+def _fit_standard(X, weights):
+    # The output is an array whatever the user's global configuration asks of transformers.
+    scaler = StandardScaler(with_mean=not issparse(X)).set_output(transform="default")
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaler.fit(X, sample_weight=weights)
+    if not np.isfinite(scaler.scale_).all():
+        columns = np.flatnonzero(~np.isfinite(scaler.scale_))[:5].tolist()
+        raise ValueError(
+            f"X cannot be standardised: the squares of column(s) {columns} overflow; divide "
+            "these columns by their largest value first."
+        )
+    return scaler
 
 
 def apply_scaler(scaler, X):

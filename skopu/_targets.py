@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 
@@ -43,8 +44,20 @@ def encode_targets(y, loss, weights):
     return Targets(standardise(values, weights), loss, None)
 
 
+def keep_labels(y, given):
+    """Return validated y as integers if ``given`` held whole numbers or booleans.
+
+    Validation makes floats of pandas' nullable integers, which would turn labels into
+    quantities.
+    """
+    kind = getattr(getattr(given, "dtype", None), "kind", "")
+    return y.astype(np.int64) if kind in ("i", "u", "b") and y.dtype.kind == "f" else y
+
+
 def one_hot(y):
     """Return labels as columns of zeros and ones (n, n_classes), and the classes."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
     if y.ndim != 1:
         raise ValueError(
             f"labels must have shape (n_samples,), got {y.shape}; several outputs are taken as "
@@ -66,14 +79,18 @@ def signed_targets(codes, n_classes):
 def check_several_classes(classes):
     """Raise ValueError unless there are two classes or more."""
     if len(classes) < 2:
+        found = f"one class only, {classes.tolist()[0]!r}" if len(classes) else "no class"
         raise ValueError(
-            f"y has one class only, {classes.tolist()[0]!r}: a classifier needs rows of at "
-            "least two classes."
+            f"y has {found}: a classifier needs rows of at least two classes, with weights "
+            "above zero."
         )
 
 
 def standardise(values, weights):
     """Subtract the weighted mean and divide by the standard deviation (1 if constant)."""
+    # In units of the largest value, squares neither overflow nor vanish.
+    peak = np.abs(values).max(axis=0)
+    values = values / np.where(peak > 0, peak, 1.0)
     mean = np.average(values, axis=0, weights=weights)
     spread = np.sqrt(np.average(np.square(values - mean), axis=0, weights=weights))
-    return (values - mean) / np.where(spread > 1e-12 * (1 + np.abs(mean)), spread, 1.0)
+    return (values - mean) / np.where(spread > 1e-14, spread, 1.0)

@@ -28,7 +28,14 @@ class Inputs:
 
 def to_tensor(array, torch_device):
     """Return a float32 tensor of the values of a numpy array on ``torch_device``."""
-    return torch.tensor(np.ascontiguousarray(array, dtype=np.float32), device=torch_device)
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(
+            "X holds values beyond the range of float32, in which encoders are trained: use "
+            "scaler='standard', or divide large columns by their largest value."
+        )
+    return torch.tensor(array, device=torch_device)
 
 
 def to_numpy(tensor):

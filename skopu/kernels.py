@@ -133,7 +133,9 @@ class OPUKernel(Kernel):
 
     def diag(self, X):
         """Return k(x, x) for each row of X, shape (n_samples_X,)."""
-        return 2 * self.gamma**4 * row_norms(np.atleast_2d(X), squared=True) ** 2
+        # As float: norms of small integers would overflow their type.
+        X = np.asarray(np.atleast_2d(X), dtype=np.float64)
+        return 2 * self.gamma**4 * row_norms(X, squared=True) ** 2
 
     def is_stationary(self):
         """Return False: the kernel depends on more than x - y."""

@@ -8,8 +8,9 @@ With an intercept the minimiser of
 
 .. math:: \sum_i w_i \|y_i - b - W^\top \phi_i\|^2 + \alpha \|W\|^2
 
-is found from features and targets centred at their weighted means, without copying the
-features: :math:`\Phi_c^\top \Omega \Phi_c = \Phi^\top \Omega \Phi - (\sum w) \mu \mu^\top`.
+is found from features and targets centred at their weighted means. Dense features are centred
+a chunk of rows at a time; sparse ones stay as they are, and
+:math:`\Phi_c^\top \Omega \Phi_c = \Phi^\top \Omega \Phi - (\sum w) \mu \mu^\top`.
 """
 
 import warnings
@@ -25,6 +26,7 @@ from skopu.exceptions import RidgeConditionWarning
 
 _JITTERS = 10.0 ** np.arange(-14, -5)  # relative to the mean of the diagonal
 _CHUNK_ROWS = 4096
+_ROUNDING = 1e-24  # share of the features' size that rounding may leave of constant ones
 LOO_GRID = np.logspace(-9, 1, 41)  # penalties tried by "loo", relative to the mean eigenvalue
 
 
@@ -72,11 +74,7 @@ def solve_positive(A, B):
         If A is numerically singular, with the amount added to the diagonal; if it is
         indefinite, that the least-squares solution was taken.
     """
-    if not np.isfinite(A).all():
-        raise ValueError(
-            "the ridge system holds NaN or infinite values: the features or kernel overflowed; "
-            "scale the inputs or lower gamma."
-        )
+    _check_finite(A)
     size = float(np.mean(np.diag(A))) or 1.0
     for jitter in (0.0, *_JITTERS):
         try:
@@ -97,6 +95,14 @@ def solve_positive(A, B):
     return linalg.lstsq(A, B)[0]
 
 
+def _check_finite(system):
+    if not np.isfinite(system).all():
+        raise ValueError(
+            "the ridge system holds NaN or infinite values: the features or kernel overflowed; "
+            "scale the inputs or lower gamma."
+        )
+
+
 def _warn(message):
     warnings.warn(message, RidgeConditionWarning, stacklevel=3)
 
@@ -113,10 +119,11 @@ def solve_primal(Phi, Y, alpha, weights, fit_intercept):
 
 def solve_dual(Phi, Y, alpha, weights, fit_intercept):
     """Ridge readout from the n x n kernel of the features; for n < D. Returns a ``Readout``."""
-    Phi = Phi.astype(np.float64)
+    Phi, shift = _shift(Phi, weights, fit_intercept)
     K = safe_sparse_dot(Phi, Phi.T, dense_output=True)
     dual, intercept = solve_kernel(K, Y, alpha, weights, fit_intercept)
-    return Readout(safe_sparse_dot(Phi.T, dual, dense_output=True), intercept)
+    coef = safe_sparse_dot(Phi.T, dual, dense_output=True)
+    return Readout(coef, intercept - shift @ coef)
 
 
 def solve_kernel(K, Y, alpha, weights, fit_intercept):
@@ -139,32 +146,48 @@ def loo_features(Phi, Y, weights, fit_intercept, alphas=None):
 
     ``alphas`` : penalties to try; None: 41 from 1e-9 to 10 times the mean eigenvalue.
     """
-    n_samples, n_features = Phi.shape
-    if n_samples < n_features:
-        Phi = Phi.astype(np.float64)
-        K = safe_sparse_dot(Phi, Phi.T, dense_output=True)
-        chosen = loo_kernel(K, Y, weights, fit_intercept, alphas)
-        coef = safe_sparse_dot(Phi.T, chosen.readout.coef, dense_output=True)
-        return chosen._replace(readout=chosen.readout._replace(coef=coef))
+    if Phi.shape[0] < Phi.shape[1]:
+        return _loo_wide(Phi, Y, weights, fit_intercept, alphas)
     gram, cross, mean, y_mean = _normal_equations(Phi, Y, weights, fit_intercept)
+    _check_finite(gram)
     eigenvalues, vectors = linalg.eigh(gram)
     share, root = _centring(weights, fit_intercept)
-    P = safe_sparse_dot(Phi, vectors, dense_output=True) - mean @ vectors
+    P = np.empty(Phi.shape)
+    for rows, chunk in _centred_chunks(Phi, mean):
+        P[rows] = safe_sparse_dot(chunk, vectors, dense_output=True)
+    if issparse(Phi):
+        P -= mean @ vectors
     P *= root[:, None]
-    alpha, alphas, errors, predictions = _scan(P, eigenvalues, Y, y_mean, share, root, alphas)
+    size = np.trace(gram) + weights.sum() * (mean @ mean)
+    alpha, alphas, errors, predictions = _scan(P, eigenvalues, Y, y_mean, share, root, alphas, size)
     coef = vectors @ ((vectors.T @ cross) / (np.maximum(eigenvalues, 0) + alpha)[:, None])
     readout = Readout(coef, y_mean - mean @ coef)
     return PenaltyChoice(alpha, alphas, errors, predictions, readout)
 
 
-def loo_kernel(K, Y, weights, fit_intercept, alphas=None):
-    """``loo_features`` for a kernel matrix; the readout holds dual coefficients."""
+def _loo_wide(Phi, Y, weights, fit_intercept, alphas):
+    """``loo_features`` by the n x n kernel."""
+    Phi, shift = _shift(Phi, weights, fit_intercept)
+    K = safe_sparse_dot(Phi, Phi.T, dense_output=True)
+    chosen = loo_kernel(K, Y, weights, fit_intercept, alphas, shift @ shift)
+    dual, intercept = chosen.readout
+    coef = safe_sparse_dot(Phi.T, dual, dense_output=True)
+    return chosen._replace(readout=Readout(coef, intercept - shift @ coef))
+
+
+def loo_kernel(K, Y, weights, fit_intercept, alphas=None, removed=0.0):
+    """``loo_features`` for a kernel matrix; the readout holds dual coefficients.
+
+    ``removed`` : squared norm of a vector that was subtracted from all features beforehand.
+    """
     share, root = _centring(weights, fit_intercept)
     system = _centred_kernel(K, share) * np.outer(root, root)
+    _check_finite(system)
     eigenvalues, vectors = linalg.eigh(system)
     y_mean = share @ Y
     P = vectors * np.sqrt(np.maximum(eigenvalues, 0))
-    alpha, alphas, errors, predictions = _scan(P, eigenvalues, Y, y_mean, share, root, alphas)
+    size = weights @ (np.diag(K) + removed)
+    alpha, alphas, errors, predictions = _scan(P, eigenvalues, Y, y_mean, share, root, alphas, size)
     scaled = vectors.T @ (root[:, None] * (Y - y_mean))
     dual = root[:, None] * (vectors @ (scaled / (np.maximum(eigenvalues, 0) + alpha)[:, None]))
     dual -= share[:, None] * dual.sum(0)
@@ -172,13 +195,21 @@ def loo_kernel(K, Y, weights, fit_intercept, alphas=None):
     return PenaltyChoice(alpha, alphas, errors, predictions, readout)
 
 
-def _scan(P, eigenvalues, Y, y_mean, share, root, alphas):
-    """Leave-one-out errors of every penalty from the factor P (n, r) of the hat matrix."""
+def _scan(P, eigenvalues, Y, y_mean, share, root, alphas, size):
+    """Leave-one-out errors of every penalty from the factor P (n, r) of the hat matrix.
+
+    ``size`` : weighted sum of the squared norms of the features before centring.
+    """
     eigenvalues = np.maximum(eigenvalues, 0)
     if alphas is None:
-        # With nothing to fit (all features constant) any positive penalty is as good.
-        alphas = LOO_GRID * (eigenvalues.sum() / len(root) or 1.0)
+        total = eigenvalues.sum()
+        if total <= _ROUNDING * size:
+            # Constant features, but for rounding: a penalty of the size of that would fit it.
+            total = size or 1.0
+        alphas = LOO_GRID * (total / len(root))
     targets = root[:, None] * (Y - y_mean)
+    peak = np.abs(targets).max() or 1.0  # errors are compared in units that cannot overflow
+    targets = targets / peak
     projected, squares = P.T @ targets, np.square(P)
     best, errors = None, []
     for alpha in alphas:
@@ -192,7 +223,8 @@ def _scan(P, eigenvalues, Y, y_mean, share, root, alphas):
         if best is None or errors[-1] < best[0]:
             best = (errors[-1], alpha, left_out)
     _, alpha, left_out = best
-    return float(alpha), np.asarray(alphas), np.array(errors), Y - left_out / root[:, None]
+    predictions = Y - peak * left_out / root[:, None]
+    return float(alpha), np.asarray(alphas), np.array(errors) * peak**2, predictions
 
 
 def _normal_equations(Phi, Y, weights, fit_intercept):
@@ -200,19 +232,45 @@ def _normal_equations(Phi, Y, weights, fit_intercept):
 
     Rows are converted to float64 a chunk at a time, so the features are never copied whole.
     """
-    n_samples, n_features = Phi.shape
+    n_features = Phi.shape[1]
     share, _ = _centring(weights, fit_intercept)
-    y_mean = share @ Y
-    mean = np.zeros(n_features)
+    y_mean, mean = share @ Y, _mean(Phi, share)
     gram, cross = np.zeros((n_features, n_features)), np.zeros((n_features, Y.shape[1]))
-    for rows in gen_batches(n_samples, _CHUNK_ROWS):
-        chunk = Phi[rows].astype(np.float64)
+    for rows, chunk in _centred_chunks(Phi, mean):
         weighted = chunk.T @ diags(weights[rows]) if issparse(chunk) else chunk.T * weights[rows]
-        mean += chunk.T @ share[rows]
         gram += safe_sparse_dot(weighted, chunk, dense_output=True)
         cross += safe_sparse_dot(weighted, Y[rows] - y_mean, dense_output=True)
-    gram -= weights.sum() * np.outer(mean, mean)
+    if issparse(Phi):
+        gram -= weights.sum() * np.outer(mean, mean)
     return gram, cross, mean, y_mean
+
+
+def _mean(Phi, share):
+    """Mean of the features with these shares, float64."""
+    mean = np.zeros(Phi.shape[1])
+    for rows in gen_batches(Phi.shape[0], _CHUNK_ROWS):
+        mean += Phi[rows].astype(np.float64).T @ share[rows]
+    return mean
+
+
+def _centred_chunks(Phi, mean):
+    """Yield slices of rows with their float64 features, minus the mean if these are dense.
+
+    The mean of sparse features is taken out of their products instead, which loses digits
+    where it is large beside their spread.
+    """
+    for rows in gen_batches(Phi.shape[0], _CHUNK_ROWS):
+        chunk = Phi[rows].astype(np.float64)
+        yield rows, chunk if issparse(chunk) else chunk - mean
+
+
+def _shift(Phi, weights, fit_intercept):
+    """Float64 features with their mean subtracted if they are dense, and what was subtracted."""
+    if issparse(Phi):
+        return Phi.astype(np.float64), np.zeros(Phi.shape[1])
+    share, _ = _centring(weights, fit_intercept)
+    mean = _mean(Phi, share)
+    return Phi - mean, mean
 
 
 def _centring(weights, fit_intercept):

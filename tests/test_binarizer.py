@@ -275,6 +275,28 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"labels must have shape \(n_samples,\)"):
             clone(SMALL).fit(X, np.column_stack([y, y]).astype(int))
 
+    def test_nullable_integers_are_labels(self):
+        pd = pytest.importorskip("pandas")
+        labels = pd.Series((y > y.mean()).astype(int), dtype="Int64")
+        assert clone(SMALL).set_params(max_iter=1).fit(X, labels).loss_ == "cross_entropy"
+
+    def test_misspelt_device(self):
+        with pytest.raises(ValueError, match=r"opu='simulatd' is not known.*'simulated'"):
+            clone(SMALL).set_params(opu="simulatd").set_params(opu__random_state=1)
+
+    @pytest.mark.parametrize(
+        ("scaler", "factor", "message"),
+        [
+            ("standard", 1e200, "X cannot be standardised"),
+            (None, 1e50, "beyond the range of float"),
+        ],
+    )
+    def test_overflow_is_named(self, scaler, factor, message):
+        with pytest.raises(ValueError, match=message):
+            clone(SMALL).set_params(scaler=scaler, max_iter=1).fit(X * factor, y)
+        with pytest.raises(ValueError, match="sample_weight adds up to more than a float"):
+            clone(SMALL).fit(X, y, sample_weight=np.full(len(y), 1e308))
+
     def test_float_labels_are_quantities(self):
         """As the documentation says: the type of y decides, never its values."""
         with warnings.catch_warnings():

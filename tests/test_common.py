@@ -121,6 +121,22 @@ def test_pipeline_with_set_output(diabetes, container):
     np.testing.assert_allclose(other.predict(frame), plain.predict(X), rtol=1e-6)
 
 
+def test_global_configuration_of_the_output(diabetes):
+    """Oracle: the same fits under the default configuration."""
+    X, y = diabetes
+    binarizer = SupervisedBinarizer(n_bits=8, n_components=16, max_iter=3, random_state=0)
+    models = [
+        small_pipeline().set_params(binarizer__random_state=0),
+        EndToEndOPURegressor(binarizer, random_state=0),
+        OPUKernelRidge(binarizer=binarizer, n_components=16),
+        OPUKernelRidge(binarizer=HyperplaneBinarizer(8, random_state=0), n_components=16),
+    ]
+    for model in models:
+        expected = clone(model).fit(X, y).predict(X)
+        with sklearn.config_context(transform_output="pandas"):
+            np.testing.assert_allclose(clone(model).fit(X, y).predict(X), expected)
+
+
 def test_pipeline_clones_and_pickles(diabetes):
     X, y = diabetes
     pipeline = small_pipeline().fit(X, y)

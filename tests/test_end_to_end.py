@@ -85,6 +85,17 @@ class TestPredictions:
         expected = clone(model).fit(frame, y).set_params(prediction="threshold").predict(frame)
         np.testing.assert_array_equal(model.to_pipeline().predict(frame), expected)
 
+    def test_noise_is_not_blown_up(self):
+        """Oracle: the spread of the targets; codes of pure noise may all be equal."""
+        noise = np.random.default_rng(0).standard_normal(48)
+        model = clone(MODEL).set_params(binarizer__encoder_penalty=10.0, prediction="threshold")
+        assert np.abs(model.fit(X[:48], noise).predict(X)).max() < 10
+
+    @pytest.mark.parametrize("scale", [1e-100, 1e-13, 1e100])
+    def test_units_of_the_target_do_not_matter(self, scale, fitted):
+        model = clone(MODEL).fit(X[TRAIN], scale * y[TRAIN])
+        assert model.score(X[TEST], scale * y[TEST]) > 0.6
+
     def test_several_outputs(self):
         Y = np.column_stack([y, -2 * y])
         model = clone(MODEL).fit(X[TRAIN], Y[TRAIN])
@@ -124,6 +135,20 @@ class TestParts:
         assert np.shape(model.features_.gamma_) == shape
         assert not np.allclose(model.features_.gamma_, 1)
         assert model.predict(X).shape == (300,)
+
+    def test_wrong_parts_are_refused_before_training(self):
+        machine = Hardware()
+        features = OPURandomFeatures(32, opu=machine, gamma="lern")
+        with pytest.raises(ValueError, match="The 'gamma' parameter of OPURandomFeatures must"):
+            clone(MODEL).set_params(features=features).fit(X, y)
+        with pytest.raises(ValueError, match="The 'ridge' parameter of EndToEndOPUClassifier"):
+            EndToEndOPUClassifier(ridge=OPUKernelRidge()).fit(X, y > 10)
+        assert machine.n_passes == 0
+
+    def test_gamma_of_the_popcount_alone(self):
+        features = OPURandomFeatures(1, gamma="learn", gamma_per="feature")
+        model = clone(MODEL).set_params(features=features, binarizer__max_iter=3).fit(X, y)
+        assert model.features_.gamma_.shape == (1,)
 
     def test_given_parts_are_not_fitted(self):
         binarizer, ridge = clone(BINARIZER), OPUKernelRidge(0.1)
@@ -183,6 +208,17 @@ class TestClassifier:
         assert proba.shape == (75, 3)
         assert (model.classes_[proba.argmax(1)] == model.predict(X[1::2])).all()
         assert model.score(X[1::2], y[1::2]) > 0.85
+
+    def test_class_of_weight_zero(self):
+        """Oracle: the rows of the other classes alone."""
+        data, labels = load_iris(return_X_y=True)
+        weights = (labels != 1).astype(float)
+        model = EndToEndOPUClassifier(BINARIZER, random_state=0)
+        model.fit(data, labels, sample_weight=weights)
+        alone = clone(model).fit(data[labels != 1], labels[labels != 1])
+        assert list(model.classes_) == [0, 2]
+        np.testing.assert_allclose(model.predict_proba(data), alone.predict_proba(data))
+        assert (model.classes_[model.predict_proba(data).argmax(1)] == model.predict(data)).all()
 
     def test_one_class(self):
         with pytest.raises(ValueError, match="y has one class only"):

@@ -242,6 +242,12 @@ class TestGamma:
         model = OPURandomFeatures(20, gamma="learn").fit(codes, np.where(y > 0.5, "a", "b"))
         assert model.gamma_ > 0
 
+    def test_targets_are_checked(self, codes):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            OPURandomFeatures(5, gamma="learn").fit(codes, [1.0, 2.0])
+        with pytest.raises(ValueError, match="Input y contains NaN"):
+            OPURandomFeatures(5, gamma="learn").fit(codes, np.full(len(codes), np.nan))
+
     def test_needs_targets(self, codes):
         with pytest.raises(ValueError, match="gamma='learn' needs y: pass targets to fit"):
             OPURandomFeatures(5, gamma="learn").fit(codes)

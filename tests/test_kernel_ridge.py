@@ -181,6 +181,40 @@ class TestLeaveOneOut:
         )
 
 
+class TestHardNumbers:
+    @pytest.mark.parametrize("rows", [slice(None), slice(8)], ids=["tall", "wide"])
+    @pytest.mark.parametrize("alpha", [0.01, "loo"])
+    def test_an_offset_of_the_columns_does_not_matter(self, rows, alpha):
+        """Oracle: the fit without it; 1e6 leaves ten of sixteen digits to the spread."""
+        plain = OPUKernelRidge(alpha, kernel="linear").fit(X[rows], y[rows])
+        moved = OPUKernelRidge(alpha, kernel="linear").fit(X[rows] + 1e6, y[rows])
+        np.testing.assert_allclose(moved.predict(X + 1e6), plain.predict(X), rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("n_features", [3, 64])
+    @pytest.mark.parametrize("value", [0.1, 1.0, 1e5])
+    def test_constant_features_predict_the_mean(self, n_features, value):
+        """Oracle: the mean, near the fitted rows and away from them."""
+        features = np.full((20, n_features), value)
+        model = OPUKernelRidge("loo", kernel="linear").fit(features, y[:20])
+        for new in (features, 2 * features):
+            np.testing.assert_allclose(model.predict(new), y[:20].mean(), atol=1e-3)
+
+    @pytest.mark.parametrize("scale", [1e-200, 1e-13, 1e13, 1e150])
+    def test_scale_of_the_target_does_not_matter(self, scale):
+        """Oracle: the fit in other units."""
+        codes = HyperplaneBinarizer(16, random_state=0).fit_transform(X)
+        plain = OPUKernelRidge("loo", n_components=64).fit(codes, y)
+        scaled = OPUKernelRidge("loo", n_components=64).fit(codes, scale * y)
+        np.testing.assert_allclose(scaled.predict(codes) / scale, plain.predict(codes), rtol=1e-6)
+        assert scaled.alpha_ == plain.alpha_
+
+    def test_attributes_of_an_earlier_fit_are_gone(self):
+        model = OPUKernelRidge("loo", kernel="linear").fit(X, y)
+        model.set_params(alpha=1.0, kernel="precomputed").fit(X @ X.T, y)
+        assert not hasattr(model, "loo_error_")
+        assert not hasattr(model, "coef_")
+
+
 class TestClassifier:
     @pytest.mark.parametrize("n_classes", [2, 3])
     @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 3.0}])
@@ -215,8 +249,18 @@ class TestBadInput:
     def test_alpha(self):
         with pytest.raises(ValueError, match=r"one for each of the 1 target\(s\), or 'loo'"):
             OPUKernelRidge([1.0, 2.0], kernel="linear").fit(X, y)
-        with pytest.raises(ValueError, match="with minimum -1"):
+        with pytest.raises(ValueError, match=r"shape \(2,\): \[-1"):
             OPUKernelRidge([-1.0, 2.0], kernel="linear").fit(X, Y)
+
+    def test_negative_class_weight(self):
+        with pytest.raises(ValueError, match="class_weight must not be negative, got"):
+            OPUKernelRidgeClassifier(kernel="linear", class_weight={0: -1.0}).fit(X, y > 0)
+
+    def test_overflow_is_named(self):
+        with np.errstate(over="ignore", invalid="ignore"):
+            for alpha in (1.0, "loo"):
+                with pytest.raises(ValueError, match="overflowed; scale the inputs"):
+                    OPUKernelRidge(alpha, kernel="linear").fit(X * 1e200, y)
 
     def test_one_class(self):
         with pytest.raises(ValueError, match="y has one class only, 1: a classifier needs rows"):

@@ -55,6 +55,11 @@ class TestGaussianProcessKernel:
         assert not kernel.is_stationary()
         assert repr(kernel) == "OPUKernel(gamma=0.7)"
 
+    def test_small_integers_do_not_overflow(self):
+        """Oracle: the kernel itself."""
+        codes = np.ones((2, 200), dtype=np.uint8)
+        np.testing.assert_allclose(OPUKernel().diag(codes), np.diag(OPUKernel()(codes)))
+
     def test_gradient(self, X):
         """Oracle: finite differences in theta = log(gamma)."""
         kernel = OPUKernel(0.7)

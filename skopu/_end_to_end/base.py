@@ -13,7 +13,7 @@ from skopu._features import OPUFeatures, OPURandomFeatures
 from skopu._parts import PartsMixin
 from skopu._random import dither, draw_seeds
 from skopu._rows import merge_repeated_rows
-from skopu._validation import HasMethods, Interval, StrOptions
+from skopu._validation import HasMethods, Interval, StrOptions, validate_params
 from skopu.devices import resolve_device
 from skopu.exceptions import IncompatiblePartsError
 
@@ -29,7 +29,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
     _parameter_constraints = {
         "binarizer": [HasMethods(["fit", "bit_probabilities"]), None],
         "features": [HasMethods(["fit", "transform", "expectation"]), None],
-        "ridge": [HasMethods(["fit", "predict"]), None],
+        "ridge": [None],  # and the class of the readout, which the subclasses name
         "prediction": [StrOptions({"draws", "threshold", "mean"})],
         "n_draws": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -95,6 +95,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
 
     def _configure(self, binarizer, features, seed):
         """Make the binarizer train for the features, after checking the device."""
+        validate_params(features)
         n_free = int(features.form == "centered")
         device = resolve_device(features.opu, binarizer.n_bits, features.n_components, n_free)
         self._check_device(device)
@@ -116,9 +117,11 @@ class EndToEnd(PartsMixin, BaseEstimator):
         """Return fitted features, with the gamma that the binarizer learned if one was asked."""
         if isinstance(features.gamma, str):
             gamma = self.binarizer_.gamma_
-            # The last gamma is that of the popcount, which raw features do not have.
-            one_each = np.ndim(gamma) == 1
-            features.set_params(gamma=gamma[:-1] if one_each and features.form == "raw" else gamma)
+            if np.ndim(gamma) == 1:
+                # The last is that of the popcount, which raw features do not have.
+                n_features = features.n_components
+                gamma = gamma[:n_features] if features.form == "raw" else gamma[-n_features:]
+            features.set_params(gamma=gamma)
         # Without a gamma to learn, fitting looks at the number of bits only.
         codes = np.zeros((1, self.binarizer_.n_bits), dtype=np.uint8)
         return features.set_params(binarize=None).fit(codes)

@@ -41,7 +41,7 @@ class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+        The labels of rows with a weight above zero, sorted.
     temperature_ : float
         The factor that makes probabilities of scores.
     binarizer_, features_, ridge_, thresholds_, n_iter_, n_passes_, history_
@@ -76,6 +76,10 @@ class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
 
     _loss = "cross_entropy"
     _ridge_class = OPUKernelRidgeClassifier
+    _parameter_constraints = {
+        **EndToEnd._parameter_constraints,
+        "ridge": [OPUKernelRidgeClassifier, None],
+    }
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
@@ -97,8 +101,10 @@ class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
         checked, y = validate_data(self, X, y, accept_sparse="csr", dtype="numeric")
         check_classification_targets(y)
         weights = check_weights(sample_weight, checked)
-        check_several_classes(np.unique(y[weights > 0]))
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.classes_ = np.unique(y[weights > 0])
+        check_several_classes(self.classes_)
+        # A row of weight zero may hold a label of its own; whatever it becomes, it is left out.
+        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         Phi, kept, row_weights = self._fit_parts(X, checked, codes, y, weights)
         choice = ridge.loo_features(
             np.asarray(Phi),

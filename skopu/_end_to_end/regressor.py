@@ -88,6 +88,7 @@ class EndToEndOPURegressor(MultiOutputMixin, RegressorMixin, EndToEnd):
 
     _loss = "squared_error"
     _ridge_class = OPUKernelRidge
+    _parameter_constraints = {**EndToEnd._parameter_constraints, "ridge": [OPUKernelRidge, None]}
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):

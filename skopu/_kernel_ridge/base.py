@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from skopu import ridge
 from skopu._binarizer import SupervisedBinarizer
 from skopu._features import OPUFeatures, OPURandomFeatures
-from skopu._parts import PartsMixin
+from skopu._parts import PartsMixin, resolve_part
 from skopu._random import draw_seeds
 from skopu._rows import merge_repeated_rows
 from skopu._validation import (
@@ -79,7 +79,7 @@ class OPURidge(PartsMixin, BaseEstimator):
 
     def _make_part(self, name):
         if name == "opu":
-            return DEVICES[self.opu or "simulated"]()
+            return resolve_part(self.opu, DEVICES, "opu")
         return self._default_binarizer()
 
     def _default_binarizer(self):
@@ -133,7 +133,7 @@ class OPURidge(PartsMixin, BaseEstimator):
         elif self.kernel_ == "opu":
             if not is_binary(X):
                 self.binarizer_ = self._fit_binarizer(X, y, weights, seed_binarizer)
-            codes = X if self.binarizer_ is None else self.binarizer_.transform(X)
+            codes = X if self.binarizer_ is None else np.asarray(self.binarizer_.transform(X))
             self.features_ = OPURandomFeatures(
                 n_components=self.n_components,
                 opu=self.opu,
@@ -156,7 +156,7 @@ class OPURidge(PartsMixin, BaseEstimator):
     def _features(self, X):
         """Features (n, D) of validated rows; X itself for the linear kernel."""
         if self.binarizer_ is not None:
-            X = self.binarizer_.transform(X)
+            X = np.asarray(self.binarizer_.transform(X))
         return X if self.features_ is None else np.asarray(self.features_.transform(X))
 
     def _decision(self, X):
@@ -180,6 +180,9 @@ class OPURidge(PartsMixin, BaseEstimator):
 
     def _resolve_kernel(self, X):
         """Set ``kernel_``; to be called before validation, which makes a plain array of X."""
+        for name in ("coef_", "dual_coef_", "loo_error_"):
+            # An earlier fit of another kind must not show through.
+            vars(self).pop(name, None)
         self.kernel_ = self.kernel
         if self.kernel == "auto":
             self.kernel_ = "linear" if is_opu_features(X) else "opu"
@@ -205,8 +208,7 @@ class OPURidge(PartsMixin, BaseEstimator):
         if alpha.shape not in ((), (n_targets,)) or not (alpha >= 0).all():
             raise ValueError(
                 f"alpha must be a non-negative number, one for each of the {n_targets} "
-                f"target(s), or 'loo'; got an array of shape {alpha.shape} with minimum "
-                f"{alpha.min()}."
+                f"target(s), or 'loo'; got an array of shape {alpha.shape}: {str(alpha)[:80]}."
             )
         return alpha
 

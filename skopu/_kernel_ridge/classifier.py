@@ -132,9 +132,11 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
         check_classification_targets(y)
         weights = check_weights(sample_weight, X)
         self.classes_, codes = np.unique(y, return_inverse=True)
-        check_several_classes(np.unique(y[weights > 0]))
         if self.class_weight is not None:
             weights = weights * compute_sample_weight(self.class_weight, y)
+        if (weights < 0).any():
+            raise ValueError(f"class_weight must not be negative, got {self.class_weight}.")
+        check_several_classes(np.unique(y[weights > 0]))
         self._fit(X, codes, signed_targets(codes, len(self.classes_)), weights)
         self._publish(flat=False)
         return self

@@ -31,8 +31,9 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         "opu": binary X (all values 0 or 1) is projected as it is, any other X goes through
         ``binarizer`` first. "linear": X is a matrix of features already. "auto": "linear" if X
         is the output of ``OPURandomFeatures``, which says so by its type (or by the names of its
-        columns in a data frame), otherwise "opu". "rbf": random Fourier features.
-        "precomputed": X is a kernel matrix, solved exactly in the dual.
+        columns in a data frame), otherwise "opu": behind a ``FeatureUnion``, a scaler or a
+        ``BaggingRegressor``, which make plain arrays of it, say "linear". "rbf": random
+        Fourier features. "precomputed": X is a kernel matrix, solved exactly in the dual.
     gamma : float or None, default=None
         "opu": the features are multiplied by ``gamma**2``; None is 1. "rbf":
         :math:`\exp(-\gamma\|x - y\|^2)`; None is 1 / n_features. Ignored otherwise.

@@ -80,7 +80,9 @@ class HyperplaneBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self : object
         """
         X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32))
-        self.scaler_ = StandardScaler(with_mean=isinstance(X, np.ndarray)).fit(X)
+        self.scaler_ = StandardScaler(with_mean=isinstance(X, np.ndarray))
+        # An array whatever the user's global configuration asks of transformers.
+        self.scaler_.set_output(transform="default").fit(X)
         rng = check_random_state(self.random_state)
         self.coef_ = rng.standard_normal((self.n_bits, X.shape[1]))
         return self

@@ -41,7 +41,8 @@ class LinearEncoder(nn.Module):
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         projections = X.cpu().numpy().astype(np.float64) @ directions.T
         spread = projections.std(axis=0)
-        scale = np.divide(_INITIAL_SPREAD, spread, out=np.ones(n_bits), where=spread > 1e-8)
+        flat = 1e-8 * np.abs(projections).max(axis=0)
+        scale = np.divide(_INITIAL_SPREAD, spread, out=np.ones(n_bits), where=spread > flat)
         levels = rng.uniform(*_QUANTILES, size=n_bits)
         cuts = [np.quantile(column, level) for column, level in zip(projections.T, levels)]
         self.weight.copy_(torch.from_numpy(directions * scale[:, None]))

@@ -149,13 +149,18 @@ class JointModel(nn.Module):
         n_draws, n_samples, n_bits = codes.shape
         flat = codes.reshape(-1, n_bits)
         if self._collapses(len(flat), n_bits):
-            self.n_passes += len(flat)
+            self._count(len(flat))
             flat = flat.to(self.encoder.weight.dtype)
             predictions = self.readout(partial(self._collapsed, flat), flat.sum(-1))
         else:
             intensities, popcounts = self._intensities(flat)
             predictions = self.readout(intensities.matmul, popcounts)
         return predictions.reshape(n_draws, n_samples, -1)
+
+    def _count(self, n_codes):
+        """Count codes as passes that were answered without the device."""
+        self.n_passes += n_codes
+        self.device.n_passes += n_codes
 
     def _collapses(self, n_codes, n_bits):
         """Whether forming the quadratic form costs less than projecting the codes.
@@ -214,6 +219,6 @@ class JointModel(nn.Module):
     def _intensities(self, codes):
         """Raw intensities (m, D) and popcounts (m,) of codes (m, k)."""
         intensities = self.device.project(codes.cpu().numpy(), self.n_components)
-        self.n_passes += len(codes)
+        self.n_passes += len(codes)  # the device has counted them itself
         popcounts = codes.sum(-1, dtype=self.encoder.weight.dtype)
         return torch.from_numpy(intensities).to(popcounts), popcounts
