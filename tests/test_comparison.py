@@ -158,7 +158,7 @@ def test_csv_columns_become_numbers(tmp_path):
         "dropped, text that differs in most rows: serial.",
         "dropped, row numbers: id.",
         "dropped, the same value in every row: same.",
-        "filled, missing or infinite values: number, colour.",
+        "filled, missing values or numbers without finite squares: number, colour.",
     )
     numbers = problem.preprocessor.fit_transform(problem.X)
     assert numbers.shape == (59, 3 + 3)
@@ -218,6 +218,24 @@ def test_csv_separators_and_question_marks(tmp_path, separator):
     problem = read_csv_problem(path, "y")
     assert problem.X["b"].isna().sum() == 1
     assert problem.X["a"].tolist() == [i + 0.5 for i in range(30)]
+
+
+def test_csv_with_decimal_commas(tmp_path):
+    """Oracle: the values of the file."""
+    lines = ["a;b;y", *(f"{i},5;{i * i};{i},25" for i in range(30))]
+    problem = read_csv_problem(write(tmp_path, "\n".join(lines)), "y")
+    assert problem.X["a"].tolist() == [i + 0.5 for i in range(30)]
+    assert problem.y.tolist() == [i + 0.25 for i in range(30)]
+
+
+def test_csv_with_numbers_that_cannot_be_squared(tmp_path):
+    """Oracle: a gap in a column; in a target, an error."""
+    lines = ["a,y", *(f"{'1e200' if i == 3 else i},{i * 0.1}" for i in range(30))]
+    problem = read_csv_problem(write(tmp_path, "\n".join(lines)), "y")
+    assert problem.X["a"].isna().sum() == 1
+    problem = read_csv_problem(write(tmp_path, "\n".join(lines)), "a")
+    with pytest.raises(InputError, match=r"holds numbers of 1e\+150 and more, whose squares"):
+        check_splittable(problem, 0.2)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from skopu.comparison.problems import CLASSIFICATION, REGRESSION, InputError, Problem
+from skopu.comparison.problems import CLASSIFICATION, LARGEST, REGRESSION, InputError, Problem
 
 _MAX_CATEGORIES = 20  # columns that one-hot encoding makes of a text column, at most
 _MAX_INTEGER_CLASSES = 20  # distinct integers that are still taken for classes
 _SECONDS_PER_DAY = 86_400
 _DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?$")
+_DECIMAL_COMMA = r"\s*[-+]?\d+,\d+\s*"
 _IDENTIFIER = re.compile(r"(unnamed: 0|index|id|.*[ _.-]id)$", re.IGNORECASE)
 
 
@@ -71,7 +72,10 @@ def _read(path):
     try:
         frame = pd.read_csv(path, **options)
         if frame.shape[1] == 1 and re.search("[;\t]", str(frame.columns[0])):
-            frame = pd.read_csv(path, sep="[;\t]", engine="python", na_values=["?"])
+            options = {"sep": "[;\t]", "engine": "python", "na_values": ["?"]}
+            frame = pd.read_csv(path, **options)
+            if _has_decimal_commas(frame):
+                frame = pd.read_csv(path, decimal=",", **options)
     except FileNotFoundError:
         raise InputError(f"file not found: {path}") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
@@ -80,6 +84,12 @@ def _read(path):
     if frame.empty:
         raise InputError(f"{path} has no rows below its line of column names.")
     return frame
+
+
+def _has_decimal_commas(frame):
+    """Whether a column of text holds numbers such as 0,5 in every row."""
+    text = (frame[name].dropna().astype(str) for name in frame if frame[name].dtype.kind == "O")
+    return any(len(column) and column.str.fullmatch(_DECIMAL_COMMA).all() for column in text)
 
 
 def _check_target(frame, target):
@@ -161,7 +171,9 @@ def _make_columns(frame, notes):
     notes.extend(f"dropped, {why}: {', '.join(names)}." for why, names in dropped.items())
     gaps = [str(name) for name, column in columns.items() if column.isna().any()]
     if gaps:
-        notes.append(f"filled, missing or infinite values: {', '.join(gaps)}.")
+        notes.append(
+            f"filled, missing values or numbers without finite squares: {', '.join(gaps)}."
+        )
     return type(frame)(columns, index=frame.index)
 
 
@@ -169,7 +181,7 @@ def _convert(column):
     """Return a column as floats or as text, and its kind."""
     if _is_numeric(column) or _holds_booleans(column):
         numbers = column.astype("float64")
-        return numbers.where(np.isfinite(numbers)), "number"
+        return numbers.where(np.abs(numbers) < LARGEST), "number"
     days = _as_days(column)
     if days is not None:
         return days, "date"

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
+LARGEST = 1e150  # numbers are squared, and sums of squares must be finite
 _MIN_ROWS = 20  # fewer leave no room for five folds inside the training part
 
 _BUNDLED = {
@@ -128,6 +129,11 @@ def check_splittable(problem, test_size):
         )
     if problem.is_classification:
         _check_classes(problem, n_test=int(np.ceil(test_size * n_rows)))
+    elif np.abs(problem.y).max() >= LARGEST:
+        raise InputError(
+            f"the target of {problem.name} holds numbers of {LARGEST:g} and more, whose squares "
+            "overflow: give it in larger units."
+        )
     elif np.ptp(problem.y) == 0:
         raise InputError(
             f"the target of {problem.name} is constant ({problem.y[0]:g} in every row), so "
