@@ -2,30 +2,11 @@
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import QuantileTransformer, StandardScaler
-from sklearn.utils.validation import check_is_fitted
+from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
 
 _MAX_QUANTILES = 1000
-
-
-class Clip(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Clip values to [-limit, limit]."""
-
-    def __init__(self, limit=3.0):
-        self.limit = limit
-
-    def fit(self, X, y=None):
-        """Do nothing."""
-        return self
-
-    def transform(self, X):
-        """Return the clipped values."""
-        return np.clip(X, -self.limit, self.limit)
-
-    def __sklearn_is_fitted__(self):
-        return True
+_LIMIT = 3.0  # of normal quantiles, beyond which a value is an outlier
 
 
 def fit_scaler(scaler, X, weights, seed):
@@ -50,7 +31,8 @@ def fit_scaler(scaler, X, weights, seed):
         output_distribution="normal",
         random_state=seed,
     )
-    return make_pipeline(quantiles, Clip()).set_output(transform="default").fit(X)
+    clip = FunctionTransformer(np.clip, kw_args={"a_min": -_LIMIT, "a_max": _LIMIT})
+    return make_pipeline(quantiles, clip).set_output(transform="default").fit(X)
 
 
 def _fit_standard(X, weights):
@@ -69,7 +51,4 @@ def _fit_standard(X, weights):
 
 def apply_scaler(scaler, X):
     """Return scaled X; X itself if there is no scaler."""
-    if scaler is None:
-        return X
-    check_is_fitted(scaler)
-    return scaler.transform(X)
+    return X if scaler is None else scaler.transform(X)

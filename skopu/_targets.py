@@ -11,12 +11,11 @@ class Targets(NamedTuple):
     """Targets ready for training.
 
     ``values`` is (n, q): standardised outputs, or one column a class; ``loss`` names the loss
-    for them; ``classes`` is None for regression.
+    for them.
     """
 
     values: np.ndarray
     loss: str
-    classes: np.ndarray | None
 
 
 def encode_targets(y, loss, weights):
@@ -38,10 +37,9 @@ def encode_targets(y, loss, weights):
     if loss == "auto":
         loss = "squared_error" if y.dtype.kind == "f" else "cross_entropy"
     if loss == "cross_entropy":
-        values, classes = one_hot(y)
-        return Targets(values, loss, classes)
+        return Targets(one_hot(y), loss)
     values = y.reshape(len(y), -1).astype(np.float64)
-    return Targets(standardise(values, weights), loss, None)
+    return Targets(standardise(values, weights), loss)
 
 
 def keep_labels(y, given):
@@ -55,7 +53,7 @@ def keep_labels(y, given):
 
 
 def one_hot(y):
-    """Return labels as columns of zeros and ones (n, n_classes), and the classes."""
+    """Return labels as columns of zeros and ones, shape (n, n_classes)."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     if y.ndim != 1:
@@ -67,7 +65,7 @@ def one_hot(y):
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     check_several_classes(classes)
-    return np.eye(len(classes))[codes], classes
+    return np.eye(len(classes))[codes]
 
 
 def signed_targets(codes, n_classes):

@@ -18,7 +18,7 @@ from skopu.devices import resolve_device
 from skopu.exceptions import IncompatiblePartsError
 
 _CHUNK_ROWS = 4096
-# The mean has no variance, but codes that are decided generalise better than undecided ones.
+# The mean has no variance, but at a price of zero nothing would keep that of the codes bounded.
 _KAPPA_OF_MEAN = 0.1
 
 
@@ -95,6 +95,9 @@ class EndToEnd(PartsMixin, BaseEstimator):
 
     def _configure(self, binarizer, features, seed):
         """Make the binarizer train for the features, after checking the device."""
+        # Gradient estimators load torch.
+        from skopu.gradients import resolve_gradient
+
         validate_params(features)
         n_free = int(features.form == "centered")
         device = resolve_device(features.opu, binarizer.n_bits, features.n_components, n_free)
@@ -108,7 +111,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
         )
         if isinstance(features.gamma, str):
             binarizer.set_params(learn_gamma=features.gamma_per)
-        if binarizer.objective == "auto" and self._is_exact(binarizer.gradient):
+        if binarizer.objective == "auto" and not resolve_gradient(binarizer.gradient).uses_device:
             binarizer.set_params(objective=self._kappa())
         if binarizer.random_state is None:
             binarizer.set_params(random_state=seed)
@@ -125,10 +128,6 @@ class EndToEnd(PartsMixin, BaseEstimator):
         # Without a gamma to learn, fitting looks at the number of bits only.
         codes = np.zeros((1, self.binarizer_.n_bits), dtype=np.uint8)
         return features.set_params(binarize=None).fit(codes)
-
-    @staticmethod
-    def _is_exact(gradient):
-        return gradient == "exact" or not getattr(gradient, "uses_device", True)
 
     def _kappa(self):
         """Price of the variance that suits the prediction: the share that is left of it."""

@@ -30,7 +30,6 @@ class Exact(GradientEstimator):
     """
 
     uses_device = False
-    min_draws = 0
 
     def __init__(self):
         pass

@@ -33,7 +33,7 @@ class LinearEncoder(nn.Module):
         Directions are uniform on the sphere, scaled so that the logits spread by 2 over the
         rows: wide enough to be informative, narrow enough to be undecided. The threshold of
         a bit is a random quantile between 10 and 90 % of its projection, so bits cut the data
-        at different places instead of all through the middle. (Glorot's start ends worse.)
+        at different places instead of all through the middle.
         """
         rng = np.random.default_rng(seed)
         n_bits, n_features = self.weight.shape

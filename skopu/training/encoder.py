@@ -16,11 +16,10 @@ from skopu.objectives import Objective, check_parts, resolve_kappa
 from skopu.training.exact import ExactModel
 from skopu.training.history import History
 from skopu.training.joint import JointModel
-from skopu.training.loop import minibatches, run_loop
+from skopu.training.loop import make_optimizer, minibatches, run_loop
 from skopu.training.penalty import choose_penalty
 
 _MAX_START_ROWS = 4096  # rows that the encoder's start is measured on
-_BETAS = (0.9, 0.99)  # a shorter memory of squares than Adam's default: runs are short
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def train_encoder(X, targets, weights, device, settings, seed):
     data = _Data(X, targets.values, weights, settings, seeds[1])
     n_outputs = targets.values.shape[1]
     # Two pools of threads that take turns on the same cores wait for each other: the device's
-    # product keeps its threads, torch's thin operations get one (4 times faster on 2 cores).
+    # product keeps its threads, torch's thin operations get one.
     with threadpool_limits(1, user_api="openmp"):
         penalty, errors = settings.encoder_penalty, {}
         if isinstance(penalty, str):
@@ -73,7 +72,7 @@ def train_encoder(X, targets, weights, device, settings, seed):
             )
         encoder = LinearEncoder(X.shape[1], settings.n_bits)
         model = _make_model(encoder, device, gradient, objective, penalty, settings, seeds[0])
-        model.start(data.sample(_MAX_START_ROWS), n_outputs, seeds[2])
+        model.start(data.start_rows(), n_outputs, seeds[2])
         history = History()
         n_iter = _run(model, data, settings, seeds[3], history)
     weight, bias = model.encoder_weights()
@@ -128,9 +127,9 @@ class _Data:
                 "on: give more rows or set early_stopping=False."
             )
 
-    def sample(self, n_rows):
+    def start_rows(self):
         """Return inputs of the first training rows, whose order says nothing about them."""
-        return self._inputs.rows(self.train[:n_rows])
+        return self._inputs.rows(self.train[:_MAX_START_ROWS])
 
     @property
     def n_rows(self):
@@ -153,7 +152,7 @@ class _Data:
 def _run(model, data, settings, seed, history):
     """Run the loop with a progress bar; return the number of iterations done."""
     groups = model.groups(settings.learning_rate, settings.readout_learning_rate)
-    optimizer = torch.optim.Adam(groups, betas=_BETAS)
+    optimizer = make_optimizer(groups)
     batches = minibatches(data.n_rows, settings.batch_size, seed)
 
     def step():

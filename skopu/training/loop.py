@@ -6,11 +6,13 @@ from copy import deepcopy
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from skopu.exceptions import InterruptedFitWarning
 
 _LAST_RATE = 1e-3  # the cosine decay ends at this share of the first learning rate
+_BETAS = (0.9, 0.99)  # a shorter memory of squares than Adam's default: runs are short
 _N_RECORDS = 100  # entries that a whole run leaves in the history
 
 
@@ -45,6 +47,11 @@ def minibatches(n_samples, batch_size, seed):
         # The last, short part of an epoch is left out: its rows come up in later epochs.
         for start in range(0, n_samples - batch_size + 1, batch_size):
             yield order[start : start + batch_size]
+
+
+def make_optimizer(groups):
+    """Return the optimizer of encoders and readouts, for parameters or groups of them."""
+    return Adam(groups, betas=_BETAS)
 
 
 def cosine_decay(n_iter):

@@ -5,15 +5,13 @@ import torch
 
 from skopu.nn.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
-from skopu.training.loop import cosine_decay
+from skopu.training.loop import cosine_decay, make_optimizer
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 _N_FOLDS = 3
 _READOUT_PENALTY = 1e-3
 _KAPPA = 0.1  # held-out rows are judged as if ten draws were averaged, a tenth of the variance
 _LEARNING_RATE = 0.05
-_BETAS = (0.9, 0.99)
-_MAX_START_ROWS = 4096
 _MAX_HELD_OUT = 2048  # rows of a fold that are judged: they go through every model at once
 
 
@@ -21,12 +19,12 @@ def choose_penalty(data, n_features, n_outputs, loss, kappa, settings, seed):
     """Return the best of ``PENALTIES`` by cross-validation, and the error of each.
 
     For every fold and penalty an exact model (see :class:`ExactModels`) is trained, all as one
-    tensor, for half of ``max_iter`` (the order of the penalties is settled by then), and judged
+    tensor, for half of ``max_iter``, to rank them and no more, and judged
     on the rows it has not seen. No code goes through a device.
 
     Parameters
     ----------
-    data : object with ``n_rows``, ``rows`` and ``sample``
+    data : object with ``n_rows``, ``rows`` and ``start_rows``
         Training rows as tensors.
     n_features, n_outputs : int
         d and q.
@@ -46,7 +44,7 @@ def choose_penalty(data, n_features, n_outputs, loss, kappa, settings, seed):
         return PENALTIES[0], {}
     rng = np.random.default_rng(seed)
     encoder = LinearEncoder(n_features, settings.n_bits)
-    encoder.start(data.sample(_MAX_START_ROWS), seed)
+    encoder.start(data.start_rows(), seed)
     folds = np.array_split(rng.permutation(data.n_rows), _N_FOLDS)
     n_models = _N_FOLDS * len(PENALTIES)
     # Isolated leaves the variance free, and an exact optimiser would drive it up without end.
@@ -68,7 +66,7 @@ def choose_penalty(data, n_features, n_outputs, loss, kappa, settings, seed):
 
 def _train(models, data, training_rows, settings, rng):
     """Train all models; those of one fold see the same minibatches."""
-    optimizer = torch.optim.Adam(models.parameters(), lr=_LEARNING_RATE, betas=_BETAS)
+    optimizer = make_optimizer([{"params": models.parameters(), "lr": _LEARNING_RATE}])
     n_iter = max(1, settings.max_iter // 2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(n_iter))
     size = min(settings.batch_size, min(map(len, training_rows)))
