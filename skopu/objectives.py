@@ -1,4 +1,4 @@
-r"""What is minimised over codes, and the terms a gradient estimator needs of it.
+r"""What is minimised over codes, and the costs of draws that a gradient estimator needs.
 
 One objective with one knob, for a loss L and the readout f(z) of a random code z, row by row:
 
@@ -10,7 +10,6 @@ the mean and variance of f over codes.
 """
 
 from numbers import Real
-from typing import NamedTuple
 
 import torch
 
@@ -19,27 +18,70 @@ from skopu.exceptions import IncompatiblePartsError
 KAPPAS = {"auto": 1.0, "end_to_end": 1.0, "isolated": 0.0}
 
 
-class ScoreTerms(NamedTuple):
-    """Terms of the score-function gradient, both of shape (S, n).
+class Costs:
+    r"""Costs of the draws of a minibatch, and of other predictions in their place.
 
-    ``costs`` carries the graph of the readout: its mean over draws is the readout's surrogate.
-    ``baselines`` is detached; entry s depends on the draws other than s only, so subtracting
-    it from the costs leaves the encoder's gradient unbiased.
+    The cost of draw s is a function of its prediction f alone, once the other draws are given:
+
+    .. math:: c_s(f) = \kappa\, L(y, f) + (1 - \kappa)\, g_s^\top f
+
+    where :math:`g_s` is the slope of L at the mean prediction of the *other* draws. Its
+    gradient is that of :math:`J_\kappa` on average. The slope must not be estimated with the
+    draw it multiplies: equation 11 of the paper, read with the same draws in both places
+    and leave-one-out control variates, is biased (for squared error it is the gradient of the
+    objective with :math:`\kappa = 2/S`). Taken from the others it is unbiased for
+    squared error; for cross-entropy it leaves a bias of order 1/S, from the curvature of the
+    softmax.
+
+    Parameters
+    ----------
+    loss : object with ``value`` and ``slope``
+    kappa : float
+    predictions : Tensor of shape (S, n, q)
+        Of the draws, with the graph of the readout.
+    targets : Tensor of shape (n, q)
+
+    Attributes
+    ----------
+    values : Tensor of shape (S, n)
+        Costs of the draws. They carry the graph of the readout: their mean over draws is the
+        readout's surrogate.
+    baselines : Tensor of shape (S, n)
+        Entry s is the mean cost :math:`c_s` of the other draws: subtracting it leaves the
+        encoder's gradient unbiased. Detached; zeros if there is one draw.
+    probes : Tensor of shape (m, S, n) or None
+        Costs of the codes that the estimator asked to have tried; detached.
+    forms : QuadraticForms or None
+        The readout as a function of bits: exact for estimators that need a known matrix,
+        fitted to the device's answers for those that say ``fits_forms``; detached.
+    learned : dict of str to Tensor
+        Parameters of the estimator that are learned along with the encoder.
+    progress : float
+        Share of the training done, in [0, 1].
     """
 
-    costs: torch.Tensor
-    baselines: torch.Tensor
+    def __init__(self, loss, kappa, predictions, targets):
+        self.loss, self.kappa, self.targets = loss, kappa, targets
+        fixed = predictions.detach()
+        self.slopes = (1 - kappa) * loss.slope(mean_of_others(fixed), targets)
+        self.values = self.of(predictions)
+        self.baselines = self.baseline_of(fixed)
+        self.probes, self.forms, self.learned, self.progress = None, None, {}, 0.0
+
+    def of(self, predictions, loss=None):
+        """Costs (..., S, n) of predictions (..., S, n, q), one for each draw."""
+        losses = (loss or self.loss).value(predictions, self.targets)
+        return self.kappa * losses + (self.slopes * predictions).sum(-1)
+
+    def baseline_of(self, predictions, loss=None):
+        """For each draw the mean cost of the others' predictions, shape (S, n)."""
+        losses = (loss or self.loss).value(predictions, self.targets)
+        others = mean_of_others(predictions)
+        return self.kappa * mean_of_others(losses) + (self.slopes * others).sum(-1)
 
 
 class Objective:
     r"""The objective above, for a loss and a :math:`\kappa`.
-
-    The gradient of the second term needs the slope of L at E[f], which must not be estimated
-    with the draw it multiplies: equation 11 of the paper, read with the same draws in both
-    places and leave-one-out control variates, is biased (for squared error it is the gradient
-    of the objective with :math:`\kappa = 2/S`).
-    The slope is taken at the mean of the *other* draws, which is unbiased for squared error;
-    for cross-entropy it leaves a bias of order 1/S, from the curvature of the softmax.
 
     Parameters
     ----------
@@ -64,17 +106,9 @@ class Objective:
             value = self.kappa * risk + (1 - self.kappa) * value
         return value
 
-    def score_terms(self, predictions, targets):
-        """Return the ``ScoreTerms`` of predictions (S, n, q) for targets (n, q)."""
-        fixed = predictions.detach()
-        losses = self.loss.value(predictions, targets)
-        costs, baselines = self.kappa * losses, self.kappa * mean_of_others(losses.detach())
-        if self.kappa != 1:
-            others = mean_of_others(fixed)
-            slope = (1 - self.kappa) * self.loss.slope(others, targets)
-            costs = costs + (slope * predictions).sum(-1)
-            baselines = baselines + (slope * others).sum(-1)
-        return ScoreTerms(costs, baselines)
+    def costs(self, predictions, targets):
+        """Return the ``Costs`` of predictions (S, n, q) for targets (n, q)."""
+        return Costs(self.loss, self.kappa, predictions, targets)
 
 
 def mean_of_others(values):
@@ -118,5 +152,5 @@ def check_parts(gradient, objective, device, learn_gamma=None):
     if gradient.needs_known_matrix and not device.known_matrix:
         raise IncompatiblePartsError(
             f"{name} needs the matrix of the device, and that of {type(device).__name__} is "
-            "unknown: use gradient='loo', which treats the device as a black box."
+            "unknown: use gradient='loo' or 'quadratic', which treat the device as a black box."
         )

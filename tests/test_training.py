@@ -65,52 +65,13 @@ class TestJointModel:
     def test_readout_starts_centred(self):
         """Oracle: mean 0 and total variance 1 of the scaled features of the starting codes."""
         model, X, *_ = joint_model(BlackBox(), 1)
-        codes = model.gradient.draw(model.encoder(X), torch.Generator().manual_seed(0))[0]
+        codes = model.gradient.draw(model.encoder(X), torch.Generator().manual_seed(0)).codes[0]
         intensities, popcounts = model._intensities(codes)
         model.start(X, 1, 0)
         readout = model.readout
         features = (intensities - popcounts[:, None] * readout.gain) / readout.scale
         assert features.mean(0).abs().max() < 0.5 * features.std(0).mean()
         assert float(features.var(0).sum()) == pytest.approx(1, rel=0.3)
-
-
-class TestQuadraticReadout:
-    """Oracle: sums over all 2^6 codes, in float64."""
-
-    @pytest.fixture
-    def readout(self):
-        readout = QuadraticReadout(2, 6, 3).double()
-        generator = torch.Generator().manual_seed(0)
-        for parameter in readout.parameters():
-            torch.nn.init.normal_(parameter, generator=generator)
-        return readout
-
-    @pytest.mark.parametrize("spread", [0.5, 2.0, 8.0])
-    def test_moments(self, readout, spread):
-        logits = spread * torch.randn(7, 6, generator=torch.Generator().manual_seed(1)).double()
-        mean, variance = readout(torch.sigmoid(logits).expand(2, -1, -1))
-        z = torch.from_numpy(all_codes(6)).double() - 0.5
-        probabilities = code_probabilities(logits)
-        for m, Q in enumerate(readout.matrices()):
-            values = readout.bias[m] + z @ readout.linear[m].T
-            values = values + torch.einsum("ck,qkl,cl->cq", z, Q, z)
-            expected = torch.einsum("cn,cq->nq", probabilities, values)
-            second = torch.einsum("cn,cq->nq", probabilities, values**2)
-            torch.testing.assert_close(mean[m], expected, rtol=1e-10, atol=1e-10)
-            torch.testing.assert_close(variance[m], second - expected**2, rtol=1e-8, atol=1e-9)
-
-    def test_readout_of_a_device_is_such_a_form(self):
-        """Oracle: the device itself, on every code."""
-        codes = all_codes(6).astype(np.float64)
-        R = SimulatedOPU().matrix(6, 30).astype(np.complex128)
-        w = np.random.default_rng(0).standard_normal(30)
-        Q = (R.conj().T * w @ R).real
-        np.testing.assert_allclose(
-            np.einsum("ck,kl,cl->c", codes, Q, codes),
-            SimulatedOPU().project(codes, 30) @ w,
-            rtol=1e-4,
-            atol=1e-3,
-        )
 
 
 class TestExactModels:
@@ -141,12 +102,13 @@ class TestExactModels:
             torch.nn.init.normal_(parameter, generator=generator)
         logits = spread * torch.randn(40, 6, generator=generator).double()
         targets = torch.eye(3).double()[torch.arange(40) % 3]
-        mean, variance = readout(torch.sigmoid(logits)[None])
+        mean, variance = readout.forms().moments(torch.sigmoid(logits)[None])
         loss = CrossEntropy()
         bound = loss.value(mean[0], targets) + loss.curvature * variance[0].sum(-1)
         z = torch.from_numpy(all_codes(6)).double() - 0.5
-        values = readout.bias[0] + z @ readout.linear[0].T
-        values = values + torch.einsum("ck,qkl,cl->cq", z, readout.matrices()[0], z)
+        forms = readout.forms()
+        values = forms.bias[0] + z @ forms.linear[0].T
+        values = values + torch.einsum("ck,qkl,cl->cq", z, forms.pairs[0], z)
         risk = loss.value(values[:, None].expand(-1, 40, -1), targets)
         assert (bound >= (code_probabilities(logits) * risk).sum(0) - 1e-10).all()
 

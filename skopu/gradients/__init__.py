@@ -1,17 +1,35 @@
 """Estimators of the gradient of an expectation over Bernoulli codes."""
 
-from skopu.gradients.antithetic import DisARM
-from skopu.gradients.base import GradientEstimator
+from skopu.gradients.antithetic import ARM, DisARM
+from skopu.gradients.base import Draws, GradientEstimator
 from skopu.gradients.exact import Exact
+from skopu.gradients.local import LocalExpectation
+from skopu.gradients.quadratic import Quadratic
+from skopu.gradients.rebar import REBAR
 from skopu.gradients.registry import GRADIENTS, resolve_gradient
+from skopu.gradients.relaxed import (
+    AdaptiveNoise,
+    GumbelSigmoid,
+    SigmoidSurrogate,
+    StraightThrough,
+)
 from skopu.gradients.score import LeaveOneOut, Reinforce
 
 __all__ = [
+    "ARM",
     "GRADIENTS",
+    "REBAR",
+    "AdaptiveNoise",
     "DisARM",
+    "Draws",
     "Exact",
     "GradientEstimator",
+    "GumbelSigmoid",
     "LeaveOneOut",
+    "LocalExpectation",
+    "Quadratic",
     "Reinforce",
+    "SigmoidSurrogate",
+    "StraightThrough",
     "resolve_gradient",
 ]

@@ -1,21 +1,41 @@
 """The contract of gradient estimators."""
 
 from numbers import Integral
+from typing import NamedTuple
 
 import torch
 from sklearn.base import BaseEstimator
+from torch.distributions import Bernoulli
+
+
+class Draws(NamedTuple):
+    """Codes of a minibatch, with what they were made of.
+
+    Attributes
+    ----------
+    codes : Tensor of shape (S, n, k), dtype bool
+        Draws of the encoder's distribution: they train the readout.
+    uniforms : Tensor or None
+        The numbers in [0, 1) that an estimator wants to see again.
+    probes : Tensor of shape (m, S, n, k), dtype bool, or None
+        Codes to be tried for the encoder's sake only; each is a pass too.
+    """
+
+    codes: torch.Tensor
+    uniforms: torch.Tensor | None = None
+    probes: torch.Tensor | None = None
 
 
 class GradientEstimator(BaseEstimator):
-    r"""Base class: draws codes, and turns the objective's terms into a surrogate loss.
+    r"""Base class: draws codes, and turns their costs into a surrogate loss.
 
     The encoder gives logits; codes are drawn from them; the device and the readout answer;
-    the objective says what the answers cost. An estimator sees the logits, the codes and the
+    the objective says what the answers cost. An estimator sees the logits, the draws and the
     costs, never the device. The surrogate exists only for its gradient with respect to the
     logits, which estimates that of the expected objective, summed over rows; it is not a loss
     to report.
 
-    A subclass implements ``surrogate``, and ``draw`` if its draws are coupled.
+    A subclass implements ``surrogate``, and ``draw`` if it needs more than independent codes.
 
     Parameters
     ----------
@@ -26,18 +46,24 @@ class GradientEstimator(BaseEstimator):
     ----------
     min_draws : int
         The fewest draws that it works with.
+    unbiased : bool
+        Whether the mean of its gradients is the gradient of the objective.
     coupled_draws : bool
         Whether the draws of a row depend on each other, so that none can serve as a baseline
         or residual for another.
     needs_known_matrix : bool
-        Whether it needs a device whose matrix is known.
+        Whether it needs a device whose matrix is known; the costs then bring ``forms``.
+    fits_forms : bool
+        Whether it wants ``forms`` fitted to the device's answers, known or not.
     uses_device : bool
         Whether training sends codes through the device.
     """
 
     min_draws = 1
+    unbiased = True
     coupled_draws = False
     needs_known_matrix = False
+    fits_forms = False
     uses_device = True
 
     def __init__(self, n_draws=4):
@@ -55,6 +81,14 @@ class GradientEstimator(BaseEstimator):
 
     _way_out = ""
 
+    def n_passes(self, n_bits):
+        """Codes that go through the device for each row and step."""
+        return self.n_draws
+
+    def learned(self, n_bits):
+        """Return starting values of what is learned along with the encoder, by name."""
+        return {}
+
     def draw(self, logits, generator):
         """Draw codes.
 
@@ -65,24 +99,36 @@ class GradientEstimator(BaseEstimator):
 
         Returns
         -------
-        codes : Tensor of shape (S, n, k), dtype bool
+        draws : Draws
         """
-        shape = (self.n_draws, *logits.shape)
-        uniforms = torch.rand(shape, generator=generator, dtype=logits.dtype, device=logits.device)
-        return uniforms < torch.sigmoid(logits.detach())
+        uniforms = uniforms_like(logits, generator, self.n_draws)
+        return Draws(uniforms < torch.sigmoid(logits.detach()), uniforms)
 
-    def surrogate(self, logits, codes, terms):
+    def surrogate(self, logits, draws, costs):
         """Return the surrogate row by row.
 
         Parameters
         ----------
         logits : Tensor of shape (n, k), with its graph
-        codes : Tensor of shape (S, n, k)
-        terms : ScoreTerms
-            Costs and baselines of the draws, each of shape (S, n).
+        draws : Draws
+        costs : Costs
+            See :class:`skopu.objectives.Costs`.
 
         Returns
         -------
         surrogate : Tensor of shape (n,)
         """
         raise NotImplementedError(f"{type(self).__name__} must implement surrogate")
+
+
+def uniforms_like(logits, generator, *leading):
+    """Uniforms in [0, 1) of shape (*leading, n, k), on the device of the logits."""
+    shape = (*leading, *logits.shape)
+    return torch.rand(shape, generator=generator, dtype=logits.dtype, device=logits.device)
+
+
+def score(logits, codes, advantages):
+    """Mean over draws of advantage (S, n) times log-probability, shape (n,)."""
+    # Arguments are not checked: the codes were drawn from these logits.
+    bits = Bernoulli(logits=logits, validate_args=False)
+    return (advantages * bits.log_prob(codes.to(logits.dtype)).sum(-1)).mean(0)

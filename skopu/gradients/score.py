@@ -1,8 +1,6 @@
 """Score-function estimators: REINFORCE and its leave-one-out form."""
 
-from torch.distributions import Bernoulli
-
-from skopu.gradients.base import GradientEstimator
+from skopu.gradients.base import GradientEstimator, score
 
 
 class Reinforce(GradientEstimator):
@@ -25,18 +23,12 @@ class Reinforce(GradientEstimator):
     Reinforce(n_draws=8)
     """
 
-    def surrogate(self, logits, codes, terms):
+    def surrogate(self, logits, draws, costs):
         """Return the mean over draws of cost times log-probability, shape (n,)."""
-        return self._score(logits, codes, terms.costs.detach())
-
-    def _score(self, logits, codes, advantages):
-        # Arguments are not checked: the codes were drawn from these logits.
-        bits = Bernoulli(logits=logits, validate_args=False)
-        log_prob = bits.log_prob(codes.to(logits.dtype)).sum(-1)
-        return (advantages * log_prob).mean(0)
+        return score(logits, draws.codes, costs.values.detach())
 
 
-class LeaveOneOut(Reinforce):
+class LeaveOneOut(GradientEstimator):
     r"""REINFORCE with leave-one-out control variates (equation 8; Kool et al., 2019).
 
     .. math:: \frac{1}{S} \sum_s (c_s - v_s) \nabla \log q(z_s)
@@ -62,6 +54,6 @@ class LeaveOneOut(Reinforce):
         "Reinforce works with one draw, without a baseline"
     )
 
-    def surrogate(self, logits, codes, terms):
+    def surrogate(self, logits, draws, costs):
         """Return the mean over draws of advantage times log-probability, shape (n,)."""
-        return self._score(logits, codes, terms.costs.detach() - terms.baselines)
+        return score(logits, draws.codes, costs.values.detach() - costs.baselines)

@@ -154,8 +154,10 @@ def _run(model, data, settings, seed, history):
     groups = model.groups(settings.learning_rate, settings.readout_learning_rate)
     optimizer = make_optimizer(groups)
     batches = minibatches(data.n_rows, settings.batch_size, seed)
+    shares = iter(np.linspace(0, 1, settings.max_iter))
 
     def step():
+        model.progress = next(shares)
         loss, surrogate = model.step(*data.rows(next(batches)))
         return loss, surrogate, model.n_passes
 

@@ -47,7 +47,7 @@ class ExactModels(nn.Module):
 
     def moments(self, X):
         """Return mean and variance of the predictions, each (M, n, q), for X (M, n, d)."""
-        return self.readout(torch.sigmoid(X @ self.weight.mT + self.bias))
+        return self.readout.forms().moments(torch.sigmoid(X @ self.weight.mT + self.bias))
 
     def losses(self, X, targets, weights):
         """Return each model's loss on its rows, shape (M,); X is (M, n, d)."""

@@ -1,75 +1,12 @@
 """Encoder, device and readout as one model whose step yields gradients for both ends."""
 
-import math
-from functools import partial
-
 import torch
 from torch import nn
 
+from skopu.nn.readout import Readout
+from skopu.training.intensities import FittedIntensities, KnownIntensities
+
 _MAX_CALIBRATION_ROWS = 1024
-
-
-class Readout(nn.Module):
-    r"""Linear readout of centred, scaled features, with an optional learned :math:`\gamma`.
-
-    Every intensity :math:`I_j = |r_j^\top z|^2` is the popcount of z, times the gain of the
-    camera, plus what tells codes apart. The common part would swamp the gradient, so features
-    are :math:`f_j = (I_j - g_j \|z\|^2) / s_j`, with the gain :math:`g_j` and the scale
-    :math:`s_j` measured on starting codes; the popcount itself is one more. Predictions are
-    :math:`b + \sum_j w_j \gamma_j^2 f_j` (equation 13 of Kozyrskiy et al.).
-
-    Parameters
-    ----------
-    intensities : Tensor of shape (m, D)
-        Of starting codes.
-    popcounts : Tensor of shape (m,)
-        Of the same codes.
-    n_outputs : int
-        q.
-    learn_gamma : {"scalar", "feature"} or None
-    """
-
-    def __init__(self, intensities, popcounts, n_outputs, learn_gamma):
-        super().__init__()
-        n_components = intensities.shape[1]
-        gain = intensities.mean(0) / popcounts.mean().clamp_min(1)
-        scale = (intensities - popcounts[:, None] * gain).std(0, correction=0)
-        # A component that never varies must not be blown up.
-        scale = scale.clamp_min(1e-3 * scale.mean() + 1e-12) * math.sqrt(n_components)
-        self.register_buffer("gain", gain)
-        self.register_buffer("scale", scale)
-        self.register_buffer("popcount_mean", popcounts.mean())
-        self.register_buffer("popcount_scale", popcounts.std(correction=0).clamp_min(1))
-        self.weight = nn.Parameter(torch.zeros(n_components + 1, n_outputs))
-        self.bias = nn.Parameter(torch.zeros(n_outputs))
-        sizes = {"scalar": 1, "feature": n_components + 1}
-        size = sizes.get(learn_gamma)
-        self.log_gamma = nn.Parameter(torch.zeros(size)) if size else None
-
-    def forward(self, combine, popcounts):
-        """Return predictions (m, q) of m codes.
-
-        Parameters
-        ----------
-        combine : callable
-            Gives linear combinations (m, q) of the codes' intensities for weights (D, q).
-        popcounts : Tensor of shape (m,)
-        """
-        weight = self.weight
-        if self.log_gamma is not None:
-            weight = weight * torch.exp(2 * self.log_gamma)[:, None]
-        # The scaling is applied to the weights, so that no copy of the intensities is made.
-        scaled = weight[:-1] / self.scale[:, None]
-        centred = (popcounts - self.popcount_mean) / self.popcount_scale
-        common = torch.outer(popcounts, self.gain @ scaled)
-        return combine(scaled) - common + torch.outer(centred, weight[-1]) + self.bias
-
-    def gamma(self):
-        """Return the learned gamma: a float, or a float64 array (D + 1,), the popcount's last."""
-        if self.log_gamma is None:
-            return 1.0
-        gamma = self.log_gamma.detach().double().exp().cpu().numpy()
-        return float(gamma[0]) if len(gamma) == 1 else gamma
 
 
 class JointModel(nn.Module):
@@ -95,6 +32,13 @@ class JointModel(nn.Module):
         Whether the readout learns a scale of the features.
     generator : torch.Generator
         Source of the draws.
+
+    Attributes
+    ----------
+    n_passes : int
+        Codes sent through the device, or answered in its place.
+    progress : float
+        Share of the training done, in [0, 1], for estimators with a schedule; set by the loop.
     """
 
     def __init__(
@@ -116,17 +60,22 @@ class JointModel(nn.Module):
         self.n_components = n_components
         self.encoder_penalty, self.readout_penalty = encoder_penalty, readout_penalty
         self.learn_gamma, self.generator = learn_gamma, generator
-        self.n_passes = 0
-        self._matrix = None
+        self.n_passes, self.progress = 0, 0.0
+        self._known = self._fitted = None
 
     @torch.no_grad()
     def start(self, X, n_outputs, seed):
         """Set starting weights from inputs (n, d) and measure the scale of the features."""
         self.encoder.start(X, seed)
         logits = self.encoder(X[:_MAX_CALIBRATION_ROWS])
-        codes = self.gradient.draw(logits, self.generator)[0]
+        codes = self.gradient.draw(logits, self.generator).codes[0]
+        n_bits = codes.shape[1]
+        if self.gradient.fits_forms:
+            self._fitted = FittedIntensities(n_bits, self.gradient.fit_penalty)
         self.readout = Readout(*self._intensities(codes), n_outputs, self.learn_gamma)
-        self.to(X.device)
+        learned = self.gradient.learned(n_bits)
+        self.learned = nn.ParameterDict({name: nn.Parameter(v) for name, v in learned.items()})
+        self.to(X)
 
     @property
     def gamma(self):
@@ -135,8 +84,9 @@ class JointModel(nn.Module):
 
     def groups(self, learning_rate, readout_learning_rate):
         """Return parameter groups for the optimizer."""
+        encoder = [*self.encoder.parameters(), *self.learned.parameters()]
         return [
-            {"params": self.encoder.parameters(), "lr": learning_rate},
+            {"params": encoder, "lr": learning_rate},
             {"params": self.readout.parameters(), "lr": readout_learning_rate},
         ]
 
@@ -145,22 +95,14 @@ class JointModel(nn.Module):
         return self.encoder.weight, self.encoder.bias
 
     def predict(self, codes):
-        """Return predictions (S, n, q) of codes (S, n, k)."""
-        n_draws, n_samples, n_bits = codes.shape
-        flat = codes.reshape(-1, n_bits)
-        if self._collapses(len(flat), n_bits):
-            self._count(len(flat))
-            flat = flat.to(self.encoder.weight.dtype)
-            predictions = self.readout(partial(self._collapsed, flat), flat.sum(-1))
-        else:
-            intensities, popcounts = self._intensities(flat)
-            predictions = self.readout(intensities.matmul, popcounts)
-        return predictions.reshape(n_draws, n_samples, -1)
-
-    def _count(self, n_codes):
-        """Count codes as passes that were answered without the device."""
-        self.n_passes += n_codes
-        self.device.n_passes += n_codes
+        """Return predictions (..., q) of codes (..., k)."""
+        n_codes, n_bits = codes[..., 0].numel(), codes.shape[-1]
+        if self._collapses(n_codes, n_bits):
+            self.n_passes += n_codes
+            self.device.n_passes += n_codes
+            return self._forms(self._known_intensities()).mean(codes.to(self._dtype))
+        intensities, popcounts = self._intensities(codes.reshape(n_codes, n_bits))
+        return self.readout(intensities.matmul, popcounts).unflatten(0, codes.shape[:-1])
 
     def _collapses(self, n_codes, n_bits):
         """Whether forming the quadratic form costs less than projecting the codes.
@@ -170,22 +112,23 @@ class JointModel(nn.Module):
         """
         if not self.device.known_matrix:
             return False
+        if self._fitted is not None and self._fitted.wants_answers(self.n_passes):
+            return False
         n_outputs = self.readout.weight.shape[1]
         form = 3 * n_outputs * n_bits * (2 * self.n_components + n_codes)
         return form < 2 * n_codes * self.n_components
 
-    def _collapsed(self, codes, weights):
-        """Combine intensities to (m, q), as quadratic forms z'Qz of codes (m, k).
+    def _known_intensities(self):
+        if self._known is None:
+            weight = self.encoder.weight
+            matrix = self.device.matrix(len(weight), self.n_components)
+            self._known = KnownIntensities(matrix, weight)
+        return self._known
 
-        With A the real above the imaginary parts of R, a combination with weights w is
-        z' A' diag(w, w) A z: the intensities themselves are never made.
-        """
-        if self._matrix is None:
-            R = torch.from_numpy(self.device.matrix(codes.shape[1], self.n_components))
-            self._matrix = torch.cat([R.real, R.imag]).to(codes)
-        A = self._matrix
-        Q = (weights.T.repeat(1, 2)[:, None] * A.T) @ A  # (q, k, k)
-        return ((codes @ Q) * codes).sum(-1).T
+    def _forms(self, intensities):
+        """Return predictions as forms of the bits, given those of the intensities."""
+        weights, slope, bias = self.readout.weights()
+        return intensities.forms(weights).plus_popcount(slope, bias)
 
     def step(self, X, targets, weights):
         """Return the loss of a minibatch (float) and the surrogate to differentiate.
@@ -194,19 +137,32 @@ class JointModel(nn.Module):
         the readout, through the gradient estimator for the encoder.
         """
         logits = self.encoder(X)
-        codes = self.gradient.draw(logits, self.generator)
-        predictions = self.predict(codes)
-        terms = self.objective.score_terms(predictions, targets)
-        rows = self.gradient.surrogate(logits, codes, terms) + terms.costs.mean(0)
+        draws = self.gradient.draw(logits, self.generator)
+        predictions = self.predict(draws.codes)
+        costs = self.costs(draws, predictions, targets)
+        rows = self.gradient.surrogate(logits, draws, costs) + costs.values.mean(0)
         surrogate = (weights * rows).mean() + self._penalty()
         with torch.no_grad():
             loss = (weights * self.objective.value(predictions, targets)).mean()
         return loss.item(), surrogate
 
+    def costs(self, draws, predictions, targets):
+        """Return the ``Costs`` of draws, with what the gradient estimator has asked for."""
+        costs = self.objective.costs(predictions, targets)
+        costs.learned, costs.progress = self.learned, self.progress
+        with torch.no_grad():
+            if draws.probes is not None:
+                costs.probes = costs.of(self.predict(draws.probes))
+            if self.gradient.needs_known_matrix:
+                costs.forms = self._forms(self._known_intensities())
+            elif self.gradient.fits_forms:
+                costs.forms = self._forms(self._fitted)
+        return costs
+
     @torch.no_grad()
     def loss(self, X, targets, weights):
         """Return the objective on rows, without gradients; costs S passes a row."""
-        predictions = self.predict(self.gradient.draw(self.encoder(X), self.generator))
+        predictions = self.predict(self.gradient.draw(self.encoder(X), self.generator).codes)
         values = self.objective.value(predictions, targets)
         return ((weights * values).sum() / weights.sum()).item()
 
@@ -219,6 +175,12 @@ class JointModel(nn.Module):
     def _intensities(self, codes):
         """Raw intensities (m, D) and popcounts (m,) of codes (m, k)."""
         intensities = self.device.project(codes.cpu().numpy(), self.n_components)
+        intensities = torch.from_numpy(intensities).to(self.encoder.weight)
+        if self._fitted is not None and self._fitted.wants_answers(self.n_passes):
+            self._fitted.add(codes, intensities, self.n_passes)
         self.n_passes += len(codes)  # the device has counted them itself
-        popcounts = codes.sum(-1, dtype=self.encoder.weight.dtype)
-        return torch.from_numpy(intensities).to(popcounts), popcounts
+        return intensities, codes.sum(-1, dtype=self._dtype)
+
+    @property
+    def _dtype(self):
+        return self.encoder.weight.dtype

@@ -1,0 +1,206 @@
+"""Quadratic forms of random codes, and the expansion of losses, against sums over all codes."""
+
+import numpy as np
+import pytest
+import torch
+from oracles import all_codes, code_probabilities, exact_objective
+
+from skopu.devices import SimulatedOPU
+from skopu.losses import CrossEntropy, SecondOrder, SquaredError
+from skopu.nn.quadratic import QuadraticForms, QuadraticReadout
+from skopu.training.exact import ExactModels
+from skopu.training.intensities import FittedIntensities, KnownIntensities
+
+N_BITS = 8
+SPREADS = [0.5, 2.0, 8.0]  # of the logits: start, middle, sharp
+TIGHT = {"rtol": 1e-10, "atol": 1e-10}
+
+
+def random_forms(n_outputs=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    parts = torch.randn(n_outputs, 1 + N_BITS + N_BITS**2, generator=generator).double()
+    pairs = parts[:, 1 + N_BITS :].unflatten(1, (N_BITS, N_BITS)).triu(1)
+    return QuadraticForms(parts[:, 0], parts[:, 1 : 1 + N_BITS], pairs + pairs.mT)
+
+
+def random_logits(spread, n_samples=7):
+    return (
+        spread * torch.randn(n_samples, N_BITS, generator=torch.Generator().manual_seed(1)).double()
+    )
+
+
+def answers(forms):
+    """Values of the forms on every code, written out, shape (2^k, q)."""
+    z = torch.from_numpy(all_codes(N_BITS)).double() - 0.5
+    return forms.bias + z @ forms.linear.T + torch.einsum("ck,qkl,cl->cq", z, forms.pairs, z)
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+class TestForms:
+    def test_moments(self, spread):
+        forms, logits = random_forms(), random_logits(spread)
+        mean, variance = forms.moments(torch.sigmoid(logits))
+        probabilities = code_probabilities(logits)
+        expected = torch.einsum("cn,cq->nq", probabilities, answers(forms))
+        deviations = answers(forms)[:, None] - expected
+        torch.testing.assert_close(mean, expected, **TIGHT)
+        torch.testing.assert_close(forms.mean(torch.sigmoid(logits)), expected, **TIGHT)
+        spread = torch.einsum("cn,cnq->nq", probabilities, deviations**2)
+        torch.testing.assert_close(variance, spread, **TIGHT)
+
+    def test_variance_of_a_mixture(self, spread):
+        forms, logits = random_forms(), random_logits(spread)
+        weights = torch.randn(7, 3, generator=torch.Generator().manual_seed(2)).double()
+        probabilities = code_probabilities(logits)
+        values = answers(forms) @ weights.T  # (2^k, n)
+        mean = (probabilities * values).sum(0)
+        expected = (probabilities * (values - mean) ** 2).sum(0)
+        found = forms.variance_of_mixture(torch.sigmoid(logits), weights)
+        torch.testing.assert_close(found, expected, **TIGHT)
+
+    def test_slopes_are_what_a_bit_changes(self, spread):
+        forms, p = random_forms(), torch.sigmoid(random_logits(spread))
+        slopes = forms.slopes(p)
+        for bit in range(N_BITS):
+            up, down = p.clone(), p.clone()
+            up[:, bit], down[:, bit] = 1, 0
+            change = forms.mean(up) - forms.mean(down)
+            torch.testing.assert_close(slopes[..., bit].T, change, **TIGHT)
+
+    @pytest.mark.parametrize("kappa", [1.0, 0.1, 0.0])
+    def test_loss_and_gradient_of_the_objective(self, spread, kappa):
+        """Squared error of closed-form moments against the enumerated objective."""
+        forms, targets = random_forms(), torch.zeros(7, 3, dtype=torch.float64)
+        losses, gradients = [], []
+        for closed_form in (True, False):
+            logits = random_logits(spread).requires_grad_()
+            if closed_form:
+                mean, variance = forms.moments(torch.sigmoid(logits))
+                rows = SquaredError().value(mean, targets) + kappa * variance.sum(-1)
+            else:
+                rows = exact_objective(logits, answers(forms), targets, SquaredError(), kappa)
+            rows.sum().backward()
+            losses.append(rows.detach())
+            gradients.append(logits.grad)
+        torch.testing.assert_close(*losses, **TIGHT)
+        torch.testing.assert_close(*gradients, **TIGHT)
+
+    @pytest.mark.parametrize("loss", [SquaredError(), CrossEntropy()])
+    def test_expected_expansion(self, spread, loss):
+        """Oracle: the expansion itself, averaged over all codes."""
+        forms, p = random_forms(), torch.sigmoid(random_logits(spread))
+        targets = torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0, 1, 2, 0]]
+        mean, variance = forms.moments(p)
+        expansion = SecondOrder(loss, mean + 0.1, targets)
+        along = 0.0
+        if expansion.direction is not None:
+            along = forms.variance_of_mixture(p, expansion.direction)
+        values = expansion.value(answers(forms)[:, None].expand(-1, 7, -1))
+        expected = (code_probabilities(random_logits(spread)) * values).sum(0)
+        torch.testing.assert_close(expansion.expected(mean, variance, along), expected, **TIGHT)
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), CrossEntropy()])
+def test_expansion_agrees_to_second_order(loss):
+    """Oracle: automatic differentiation of the loss, once and twice."""
+    centre = torch.randn(1, 3, generator=torch.Generator().manual_seed(0)).double()
+    targets = torch.eye(3, dtype=torch.float64)[[1]]
+    expansion = SecondOrder(loss, centre, targets)
+    for derivative in (torch.autograd.functional.jacobian, torch.autograd.functional.hessian):
+        ours = derivative(lambda f: expansion.value(f).sum(), centre)
+        theirs = derivative(lambda f: loss.value(f, targets).sum(), centre)
+        torch.testing.assert_close(ours, theirs, **TIGHT)
+
+
+def test_forms_of_bits():
+    """Oracle: b + l'z + z'Qz, and slope times popcount plus bias, on every code."""
+    generator = torch.Generator().manual_seed(3)
+    bias, linear = torch.randn(2, generator=generator), torch.randn(2, N_BITS, generator=generator)
+    Q = torch.randn(2, N_BITS, N_BITS, generator=generator)
+    bias, linear, Q = bias.double(), linear.double(), (Q + Q.mT).double()
+    z = torch.from_numpy(all_codes(N_BITS)).double()
+    forms = QuadraticForms.from_bits(bias, linear, Q).plus_popcount(bias, 2 * bias)
+    expected = 3 * bias + z @ linear.T + torch.einsum("ck,qkl,cl->cq", z, Q, z)
+    torch.testing.assert_close(forms.mean(z), expected + z.sum(1)[:, None] * bias, **TIGHT)
+
+
+def test_models_are_batched():
+    """Oracle: each model's forms alone."""
+    readout = QuadraticReadout(2, N_BITS, 3).double()
+    for parameter in readout.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+    p = torch.sigmoid(random_logits(1.0))
+    forms = readout.forms()
+    mean, variance = forms.moments(p.expand(2, -1, -1))
+    for m in range(2):
+        alone = QuadraticForms(*(part[m] for part in forms)).moments(p)
+        torch.testing.assert_close((mean[m], variance[m]), alone, **TIGHT)
+
+
+class TestIntensities:
+    weights = torch.randn(30, 2, generator=torch.Generator().manual_seed(0)).double()
+
+    @property
+    def expected(self):
+        intensities = SimulatedOPU().project(all_codes(N_BITS), 30)
+        return torch.from_numpy(intensities).double() @ self.weights
+
+    def test_known_matrix(self):
+        """Oracle: the device itself, on every code, to the rounding of its float32."""
+        known = KnownIntensities(SimulatedOPU().matrix(N_BITS, 30), self.weights)
+        values = known.forms(self.weights).mean(torch.from_numpy(all_codes(N_BITS)).double())
+        torch.testing.assert_close(values, self.expected, rtol=1e-5, atol=1e-4)
+
+    def fitted(self, n_answers, noise=0.0, penalty=1e-3):
+        rng = np.random.default_rng(0)
+        fitted = FittedIntensities(N_BITS, penalty)
+        for n_passes in range(0, n_answers, 8):
+            codes = rng.integers(0, 2, (8, N_BITS)).astype(np.uint8)
+            intensities = SimulatedOPU().project(codes, 30)
+            intensities = intensities * (1 + noise * rng.standard_normal(intensities.shape))
+            if fitted.wants_answers(n_passes):
+                fitted.add(torch.from_numpy(codes), torch.from_numpy(intensities).float(), n_passes)
+        values = fitted.forms(self.weights.float()).mean(
+            torch.from_numpy(all_codes(N_BITS)).float()
+        )
+        return float((values - self.expected).square().mean() / self.expected.var())
+
+    def test_fitted_to_enough_answers(self):
+        """Oracle: the device on every code; 72 answers pin 36 weights, fewer do not."""
+        assert self.fitted(72) < 1e-3
+        assert self.fitted(72, penalty=1e-6) < 1e-6
+        assert self.fitted(72) < self.fitted(24) < self.fitted(8) < 1
+
+    def test_fitted_to_noisy_answers(self):
+        """Oracle: the noiseless device; with 5 % of noise the penalty is the share of noise."""
+        assert self.fitted(72, noise=0.05, penalty=1e-2) < 0.02
+
+    def test_answers_are_collected_ever_more_rarely(self):
+        """Oracle: the schedule, 72 answers at a time after 0, 4 times 64 passes, and so on."""
+        fitted, collected = FittedIntensities(N_BITS, 1e-3), []
+        codes = torch.randint(0, 2, (8, N_BITS), generator=torch.Generator().manual_seed(0))
+        for n_passes in range(0, 2000, 8):
+            if fitted.wants_answers(n_passes):
+                collected.append(n_passes)
+                fitted.add(codes, torch.ones(8, 30), n_passes)
+        first, second, third = range(0, 72, 8), range(256, 328, 8), range(1280, 1352, 8)
+        assert collected == [*first, *second, *third]
+
+
+def test_exact_models_match_enumeration():
+    """Oracle: the enumerated objective of a readout that is such a form, in float64."""
+    from skopu.nn.encoders import LinearEncoder
+
+    encoder = LinearEncoder(4, N_BITS).double()
+    X = torch.randn(9, 4, generator=torch.Generator().manual_seed(0)).double()
+    encoder.start(X, 0)
+    models = ExactModels(encoder, 2, SquaredError(), [0.3], [0.0], [0.0]).double()
+    forms = random_forms(2)
+    with torch.no_grad():
+        models.readout.bias.copy_(forms.bias[None])
+        models.readout.linear.copy_(forms.linear[None])
+        models.readout.upper.copy_(forms.pairs[None])
+    targets = torch.randn(9, 2, generator=torch.Generator().manual_seed(4)).double()
+    losses = models.losses(X[None], targets, torch.ones(9, dtype=torch.float64))
+    expected = exact_objective(encoder(X), answers(forms), targets, SquaredError(), 0.3).mean()
+    torch.testing.assert_close(losses[0], expected, **TIGHT)

@@ -1,0 +1,114 @@
+"""Biased gradients, each against a closed form of what it does estimate."""
+
+import numpy as np
+import torch
+from scipy import integrate
+from test_gradients import Case, largest_t, threshold
+
+from skopu.gradients import (
+    GRADIENTS,
+    AdaptiveNoise,
+    GumbelSigmoid,
+    SigmoidSurrogate,
+    StraightThrough,
+    resolve_gradient,
+)
+from skopu.losses import SquaredError
+from skopu.nn.relaxations import gumbel_sigmoid, perturb, straight_through
+
+
+def test_which_are_biased():
+    biased = {name for name in GRADIENTS if not resolve_gradient(name).unbiased}
+    assert biased == {"ste", "adaptive_noise", "gumbel", "surrogate"}
+
+
+def test_straight_through_misses_the_curvature():
+    """Oracle: for squared error the bias is -(1 - 2 p_i) p_i (1 - p_i) E[s_i^2].
+
+    s_i is what bit i changes of the prediction; its mean square is enumerated. 40000 gradients,
+    false alarm 1e-6 (see ``test_gradients``).
+    """
+    case = Case(SquaredError(), 1.5)
+    p = torch.sigmoid(case.logits)
+    slopes = case.forms.slopes(p)[0, 0]
+    # s_i is linear in the other bits: its variance is that of a weighted sum of them.
+    pairs = case.forms.pairs[0]
+    mean_square = slopes**2 + 4 * (pairs**2) @ (p * (1 - p))[0]
+    bias = (-(1 - 2 * p) * p * (1 - p) * mean_square)[0].numpy()
+    estimates = case.estimates(StraightThrough(2), 1.0)
+    assert largest_t(estimates, case.exact_gradient(1.0) + bias) < threshold(6)
+    assert largest_t(estimates, case.exact_gradient(1.0)) > threshold(6)
+
+
+def test_straight_through_is_unbiased_for_isolated():
+    """Oracle: enumeration. The cost is then linear in each bit, and so is its slope."""
+    case = Case(SquaredError(), 1.5)
+    estimates = case.estimates(StraightThrough(3), 0.0)
+    assert largest_t(estimates, case.exact_gradient(0.0)) < threshold(6)
+
+
+def test_surrogate_at_temperature_one_is_the_mean_prediction():
+    """Oracle: the enumerated gradient of L(y, E f), exactly."""
+    case = Case(SquaredError(), 1.5)
+    estimates = case.estimates(SigmoidSurrogate(2), 1.0, n_repeats=3)
+    np.testing.assert_allclose(estimates, np.tile(case.exact_gradient(0.0), (3, 1)), atol=1e-6)
+
+
+def test_gumbel_differentiates_the_relaxed_cost():
+    """Oracle: the integral of the relaxed cost over logistic noise, differentiated by steps."""
+    case = Case(SquaredError(), 1.5, n_bits=1)
+    temperature = 0.7
+
+    def relaxed_cost(logit):
+        def integrand(u):
+            code = gumbel_sigmoid(torch.tensor([[logit]]), torch.tensor(u), temperature)
+            cost = (case.forms.mean(code.double()) - case.targets).square().item()
+            return cost
+
+        return integrate.quad(integrand, 0, 1, epsabs=1e-7)[0]
+
+    logit, step = case.logits.item(), 0.05
+    slope = (relaxed_cost(logit + step) - relaxed_cost(logit - step)) / (2 * step)
+    estimates = case.estimates(GumbelSigmoid(1, temperature, temperature), 1.0)
+    assert abs(estimates.mean() / slope - 1) < 0.02
+
+
+def test_gumbel_becomes_the_draw():
+    """Oracle: the draw u < sigma(l) itself, as the temperature goes to 0."""
+    generator = torch.Generator().manual_seed(0)
+    logits, u = torch.randn(50, 6, generator=generator), torch.rand(50, 6, generator=generator)
+    soft = gumbel_sigmoid(logits, u, 1e-4)
+    # One in a thousand of these is undecided even at this temperature.
+    assert ((soft > 0.5) == (u < torch.sigmoid(logits))).all()
+    assert (soft - soft.round()).abs().mean() < 1e-3
+    extremes = gumbel_sigmoid(torch.zeros(2), torch.tensor([0.0, 1 - 2**-24]), 0.1)
+    assert extremes.tolist() == [1.0, 0.0]
+
+
+def test_temperatures_fall_by_a_constant_factor():
+    gradient = GumbelSigmoid(temperature=2.0, final_temperature=0.5)
+    np.testing.assert_allclose([gradient.temperature_at(t) for t in (0, 0.5, 1)], [2, 1, 0.5])
+
+
+def test_adaptive_noise():
+    """Oracles: the definition by hand; without noise it is straight-through."""
+    bits, uniforms = torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])
+    torch.testing.assert_close(perturb(bits, 0.4, uniforms), torch.tensor([0.8, 0.2]))
+
+    class Silent(AdaptiveNoise):
+        def learned(self, n_bits):
+            return {"noise_scale": torch.zeros(n_bits)}
+
+    case = Case(SquaredError(), 1.5)
+    silent, plain = (case.estimates(g(2), 1.0, 50_000).mean(0) for g in (Silent, StraightThrough))
+    scale = np.linalg.norm(plain)
+    assert np.linalg.norm(silent - plain) < 0.05 * scale
+    noisy = case.estimates(AdaptiveNoise(2), 1.0, 50_000).mean(0)
+    assert np.linalg.norm(noisy - plain) > 0.05 * scale
+
+
+def test_straight_through_keeps_the_value():
+    soft = torch.tensor([0.3], requires_grad=True)
+    hard = straight_through(torch.tensor([1.0]), soft**2)
+    hard.backward()
+    assert (hard.item(), soft.grad.item()) == (1.0, torch.tensor(0.6).item())
