@@ -51,6 +51,8 @@ class Costs:
         encoder's gradient unbiased. Detached; zeros if there is one draw.
     probes : Tensor of shape (m, S, n) or None
         Costs of the codes that the estimator asked to have tried; detached.
+    slopes : Tensor of shape (S, n, q) or None
+        :math:`(1 - \kappa) g_s`; None if kappa is 1.
     forms : QuadraticForms or None
         The readout as a function of bits: exact for estimators that need a known matrix,
         fitted to the device's answers for those that say ``fits_forms``; detached.
@@ -63,21 +65,27 @@ class Costs:
     def __init__(self, loss, kappa, predictions, targets):
         self.loss, self.kappa, self.targets = loss, kappa, targets
         fixed = predictions.detach()
-        self.slopes = (1 - kappa) * loss.slope(mean_of_others(fixed), targets)
+        self.slopes = None
+        if kappa != 1:
+            self.slopes = (1 - kappa) * loss.slope(mean_of_others(fixed), targets)
         self.values = self.of(predictions)
         self.baselines = self.baseline_of(fixed)
         self.probes, self.forms, self.learned, self.progress = None, None, {}, 0.0
 
-    def of(self, predictions, loss=None):
+    def of(self, predictions):
         """Costs (..., S, n) of predictions (..., S, n, q), one for each draw."""
-        losses = (loss or self.loss).value(predictions, self.targets)
-        return self.kappa * losses + (self.slopes * predictions).sum(-1)
+        costs = self.kappa * self.loss.value(predictions, self.targets)
+        if self.slopes is not None:
+            costs = costs + (self.slopes * predictions).sum(-1)
+        return costs
 
-    def baseline_of(self, predictions, loss=None):
+    def baseline_of(self, predictions):
         """For each draw the mean cost of the others' predictions, shape (S, n)."""
-        losses = (loss or self.loss).value(predictions, self.targets)
-        others = mean_of_others(predictions)
-        return self.kappa * mean_of_others(losses) + (self.slopes * others).sum(-1)
+        losses = self.loss.value(predictions, self.targets)
+        baselines = self.kappa * mean_of_others(losses)
+        if self.slopes is not None:
+            baselines = baselines + (self.slopes * mean_of_others(predictions)).sum(-1)
+        return baselines
 
 
 class Objective:

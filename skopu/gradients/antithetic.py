@@ -24,7 +24,7 @@ class _Pairs(GradientEstimator):
         """Draw codes (S, n, k): the first of every pair, then the second of every pair."""
         uniforms = uniforms_like(logits, generator, self.n_draws // 2)
         p = torch.sigmoid(logits.detach())
-        return Draws(torch.cat([uniforms > 1 - p, uniforms < p]), uniforms)
+        return Draws(torch.cat([uniforms > 1 - p, uniforms < p]).to(logits.dtype), uniforms)
 
     @staticmethod
     def _differences(costs):
@@ -104,7 +104,7 @@ class DisARM(_Pairs):
 
     def surrogate(self, logits, draws, costs):
         """Return the logits weighted by the estimate, shape (n,)."""
-        first, second = draws.codes.to(logits.dtype).chunk(2)
+        first, second = draws.codes.chunk(2)
         # Where the bits differ, z - z~ is the sign (-1)^z~; elsewhere it is zero.
         size = torch.sigmoid(logits.detach().abs())
         slopes = 0.5 * self._differences(costs) * (first - second) * size

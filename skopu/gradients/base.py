@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from sklearn.base import BaseEstimator
-from torch.distributions import Bernoulli
 
 
 class Draws(NamedTuple):
@@ -13,11 +12,11 @@ class Draws(NamedTuple):
 
     Attributes
     ----------
-    codes : Tensor of shape (S, n, k), dtype bool
+    codes : Tensor of shape (S, n, k), zeros and ones
         Draws of the encoder's distribution: they train the readout.
     uniforms : Tensor or None
         The numbers in [0, 1) that an estimator wants to see again.
-    probes : Tensor of shape (m, S, n, k), dtype bool, or None
+    probes : Tensor of shape (m, S, n, k), zeros and ones, or None
         Codes to be tried for the encoder's sake only; each is a pass too.
     """
 
@@ -102,7 +101,7 @@ class GradientEstimator(BaseEstimator):
         draws : Draws
         """
         uniforms = uniforms_like(logits, generator, self.n_draws)
-        return Draws(uniforms < torch.sigmoid(logits.detach()), uniforms)
+        return Draws(threshold(uniforms, logits), uniforms)
 
     def surrogate(self, logits, draws, costs):
         """Return the surrogate row by row.
@@ -127,8 +126,18 @@ def uniforms_like(logits, generator, *leading):
     return torch.rand(shape, generator=generator, dtype=logits.dtype, device=logits.device)
 
 
+def threshold(uniforms, logits):
+    """Return codes: ones where a uniform is below its bit's probability."""
+    return (uniforms < torch.sigmoid(logits.detach())).to(logits.dtype)
+
+
 def score(logits, codes, advantages):
-    """Mean over draws of advantage (S, n) times log-probability, shape (n,)."""
-    # Arguments are not checked: the codes were drawn from these logits.
-    bits = Bernoulli(logits=logits, validate_args=False)
-    return (advantages * bits.log_prob(codes.to(logits.dtype)).sum(-1)).mean(0)
+    """Return the logits weighted by the mean over draws of advantage times z - p, shape (n,).
+
+    Its gradient is that of the advantage times the log-probability of the codes: the slope of
+    log q(z) with a logit is z - p.
+    """
+    p = torch.sigmoid(logits.detach())
+    weights = (advantages[..., None] * codes).sum(0)
+    weights = weights - advantages.sum(0)[:, None] * p
+    return (weights * logits).sum(-1) / len(advantages)

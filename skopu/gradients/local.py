@@ -43,12 +43,11 @@ class LocalExpectation(GradientEstimator):
     def draw(self, logits, generator):
         """Draw codes (S, n, k); probe i of k is the draws with bit i turned over."""
         draws = super().draw(logits, generator)
-        n_bits = logits.shape[1]
-        turned = torch.eye(n_bits, dtype=torch.bool, device=logits.device)[:, None, None]
-        return draws._replace(probes=draws.codes ^ turned)
+        turned = torch.eye(logits.shape[1]).to(logits)[:, None, None]
+        return draws._replace(probes=(draws.codes - turned).abs())
 
     def surrogate(self, logits, draws, costs):
         """Return the probabilities weighted by the bits' effects, shape (n,)."""
         gains = (costs.values.detach() - costs.probes).permute(1, 2, 0)  # (S, n, k)
-        signs = 2 * draws.codes.to(logits.dtype) - 1
+        signs = 2 * draws.codes - 1
         return (signs * gains * torch.sigmoid(logits)).sum(-1).mean(0)

@@ -56,8 +56,7 @@ class Quadratic(GradientEstimator):
 
     def surrogate(self, logits, draws, costs):
         """Return the score of the residual costs plus the model's mean cost, shape (n,)."""
-        codes = draws.codes.to(logits.dtype)
-        p = torch.sigmoid(logits)
+        codes, p = draws.codes, torch.sigmoid(logits)
         fitted = costs.forms.mean(codes)
         advantages = costs.values.detach() - costs.baselines
         advantages = advantages - costs.of(fitted) + costs.baseline_of(fitted)
@@ -69,8 +68,10 @@ class Quadratic(GradientEstimator):
         loss = expansion.expected(mean, variance, along)
         if expansion.direction is not None:
             loss = loss + _local_remainder(p, codes, fitted, costs, expansion)
-        model = costs.kappa * loss + (costs.slopes.mean(0) * mean).sum(-1)
-        return score(logits, draws.codes, advantages) + model
+        model = costs.kappa * loss
+        if costs.slopes is not None:
+            model = model + (costs.slopes.mean(0) * mean).sum(-1)
+        return score(logits, codes, advantages) + model
 
 
 def _local_remainder(p, codes, fitted, costs, expansion):

@@ -2,7 +2,7 @@
 
 import torch
 
-from skopu.gradients.base import Draws, GradientEstimator, score, uniforms_like
+from skopu.gradients.base import Draws, GradientEstimator, score, threshold, uniforms_like
 from skopu.nn.relaxations import gumbel_sigmoid
 
 
@@ -64,7 +64,7 @@ class REBAR(GradientEstimator):
     def draw(self, logits, generator):
         """Draw codes (S, n, k) and two sets of uniforms (2, S, n, k): theirs, and fresh ones."""
         uniforms = uniforms_like(logits, generator, 2, self.n_draws)
-        return Draws(uniforms[0] < torch.sigmoid(logits.detach()), uniforms)
+        return Draws(threshold(uniforms[0], logits), uniforms)
 
     def surrogate(self, logits, draws, costs):
         """Return the sum of the three terms, shape (n,)."""
@@ -82,4 +82,4 @@ class REBAR(GradientEstimator):
     def _given(logits, codes, fresh):
         """Uniforms distributed as those of the draws, given the codes that came of them."""
         p = torch.sigmoid(logits)
-        return torch.where(codes, fresh * p, p + fresh * (1 - p))
+        return torch.where(codes > 0.5, fresh * p, p + fresh * (1 - p))

@@ -71,7 +71,7 @@ class StraightThrough(_Relaxed):
     """
 
     def _relax(self, logits, draws, costs):
-        return straight_through(draws.codes.to(logits.dtype), torch.sigmoid(logits))
+        return straight_through(draws.codes, torch.sigmoid(logits))
 
 
 class AdaptiveNoise(_Relaxed):
@@ -106,7 +106,7 @@ class AdaptiveNoise(_Relaxed):
 
     def _relax(self, logits, draws, costs):
         scale = costs.learned["noise_scale"].clamp(0, 0.5)
-        noisy = perturb(draws.codes.to(logits.dtype), scale, draws.uniforms)
+        noisy = perturb(draws.codes, scale, draws.uniforms)
         return straight_through(noisy, torch.sigmoid(logits))
 
 

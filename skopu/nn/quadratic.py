@@ -87,8 +87,8 @@ class QuadraticForms(NamedTuple):
         return c[..., None, :, :] @ self.pairs
 
     def _mean(self, c, halves):
-        quadratic = (halves * c[..., None, :, :]).sum(-1).mT
-        return self.bias[..., None, :] + c @ self.linear.mT + quadratic
+        weighted = (self.linear[..., None, :] + halves) * c[..., None, :, :]
+        return self.bias[..., None, :] + weighted.sum(-1).mT
 
 
 class QuadraticReadout(nn.Module):

@@ -22,14 +22,44 @@ class KnownIntensities:
         R = torch.from_numpy(matrix)
         # Of the real above the imaginary parts, |r'z|^2 is a sum of two squares.
         self._parts = torch.cat([R.real, R.imag]).to(like)
-        self._transposed = self._parts.T.contiguous()
+
+    def combine(self, codes, weights):
+        """Return combinations (m, q) of the intensities of codes (m, k), weights (D, q).
+
+        Differentiable in the weights; the intensities themselves are never made.
+        """
+        columns = [_Collapsed.apply(w, self._parts, codes) for w in weights.repeat(2, 1).unbind(1)]
+        return torch.stack(columns, 1)
 
     def forms(self, weights):
         """Return the forms of combinations of intensities with weights (D, q)."""
-        doubled = weights.T.repeat(1, 2)[:, None]
-        pairs = (doubled * self._transposed) @ self._parts
+        columns = weights.repeat(2, 1).unbind(1)
+        pairs = torch.stack([_weighted_gram(self._parts, w) for w in columns])
         zeros = torch.zeros_like(pairs[..., 0])
         return QuadraticForms.from_bits(zeros[:, 0], zeros, pairs)
+
+
+def _weighted_gram(matrix, weights):
+    """Return A' diag(w) A, shape (k, k)."""
+    return (matrix * weights[:, None]).T @ matrix
+
+
+class _Collapsed(torch.autograd.Function):
+    """The form z' A' diag(w) A z of codes z, with the gradient for w only.
+
+    Both ways pass through a k by k matrix: A' diag(w) A, and the weighted sum of zz'. Left to
+    itself, autograd would also keep and traverse every step in between.
+    """
+
+    @staticmethod
+    def forward(ctx, weights, matrix, codes):
+        ctx.save_for_backward(matrix, codes)
+        return torch.linalg.vecdot(codes @ _weighted_gram(matrix, weights), codes)
+
+    @staticmethod
+    def backward(ctx, slope):
+        matrix, codes = ctx.saved_tensors
+        return torch.linalg.vecdot(matrix @ _weighted_gram(codes, slope), matrix), None, None
 
 
 class FittedIntensities:

@@ -1,5 +1,7 @@
 """Encoder, device and readout as one model whose step yields gradients for both ends."""
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -96,26 +98,28 @@ class JointModel(nn.Module):
 
     def predict(self, codes):
         """Return predictions (..., q) of codes (..., k)."""
-        n_codes, n_bits = codes[..., 0].numel(), codes.shape[-1]
-        if self._collapses(n_codes, n_bits):
-            self.n_passes += n_codes
-            self.device.n_passes += n_codes
-            return self._forms(self._known_intensities()).mean(codes.to(self._dtype))
-        intensities, popcounts = self._intensities(codes.reshape(n_codes, n_bits))
-        return self.readout(intensities.matmul, popcounts).unflatten(0, codes.shape[:-1])
+        flat = codes.flatten(0, -2)
+        if self._collapses(*flat.shape):
+            self.n_passes += len(flat)
+            self.device.n_passes += len(flat)
+            combine, popcounts = partial(self._known_intensities().combine, flat), flat.sum(-1)
+        else:
+            intensities, popcounts = self._intensities(flat)
+            combine = intensities.matmul
+        return self.readout(combine, popcounts).unflatten(0, codes.shape[:-1])
 
     def _collapses(self, n_codes, n_bits):
         """Whether forming the quadratic form costs less than projecting the codes.
 
-        Multiplications: q k^2 (2D + m) for the form and its values, three times with the way
-        back, against 2 m k D for the projection, which has no way back.
+        Multiplications: q k^2 (2D + m) for the form and its values, twice with the way back,
+        against 2 m k D for the projection, which has no way back.
         """
         if not self.device.known_matrix:
             return False
         if self._fitted is not None and self._fitted.wants_answers(self.n_passes):
             return False
         n_outputs = self.readout.weight.shape[1]
-        form = 3 * n_outputs * n_bits * (2 * self.n_components + n_codes)
+        form = 2 * n_outputs * n_bits * (2 * self.n_components + n_codes)
         return form < 2 * n_codes * self.n_components
 
     def _known_intensities(self):
@@ -174,13 +178,10 @@ class JointModel(nn.Module):
 
     def _intensities(self, codes):
         """Raw intensities (m, D) and popcounts (m,) of codes (m, k)."""
-        intensities = self.device.project(codes.cpu().numpy(), self.n_components)
+        bits = codes.to(torch.uint8).cpu().numpy()
+        intensities = self.device.project(bits, self.n_components)
         intensities = torch.from_numpy(intensities).to(self.encoder.weight)
         if self._fitted is not None and self._fitted.wants_answers(self.n_passes):
             self._fitted.add(codes, intensities, self.n_passes)
         self.n_passes += len(codes)  # the device has counted them itself
-        return intensities, codes.sum(-1, dtype=self._dtype)
-
-    @property
-    def _dtype(self):
-        return self.encoder.weight.dtype
+        return intensities, codes.sum(-1)
