@@ -18,6 +18,14 @@ class Draws(NamedTuple):
         The numbers in [0, 1) that an estimator wants to see again.
     probes : Tensor of shape (m, S, n, k), zeros and ones, or None
         Codes to be tried for the encoder's sake only; each is a pass too.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skopu.gradients import LeaveOneOut
+    >>> draws = LeaveOneOut(n_draws=2).draw(torch.zeros(3, 4), torch.Generator().manual_seed(0))
+    >>> draws.codes.shape
+    torch.Size([2, 3, 4])
     """
 
     codes: torch.Tensor

@@ -56,6 +56,13 @@ class ExactModels(nn.Module):
         values = self.loss.value(mean, targets) + self.kappas[:, None] * spread
         return (weights * values).mean(1)
 
+    def groups(self, learning_rate, readout_learning_rate):
+        """Return parameter groups for the optimizer."""
+        return [
+            {"params": [self.weight, self.bias], "lr": learning_rate},
+            {"params": self.readout.parameters(), "lr": readout_learning_rate},
+        ]
+
     def penalties(self):
         """Return each model's penalty, shape (M,)."""
         encoder = self.encoder_penalties * self.weight.square().sum((1, 2)) / self.weight.shape[1]
@@ -88,8 +95,8 @@ class ExactModel(nn.Module):
         self.to(X.device)
 
     def groups(self, learning_rate, readout_learning_rate):
-        """Return parameter groups for the optimizer: one rate serves both parts here."""
-        return [{"params": self.models.parameters(), "lr": learning_rate}]
+        """Return parameter groups for the optimizer."""
+        return self.models.groups(learning_rate, readout_learning_rate)
 
     def step(self, X, targets, weights):
         """Return the loss of a minibatch (float) and the penalised loss to differentiate."""

@@ -11,7 +11,6 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 _N_FOLDS = 3
 _READOUT_PENALTY = 1e-3
 _KAPPA = 0.1  # held-out rows are judged as if ten draws were averaged, a tenth of the variance
-_LEARNING_RATE = 0.05
 _MAX_HELD_OUT = 2048  # rows of a fold that are judged: they go through every model at once
 
 
@@ -31,7 +30,8 @@ def choose_penalty(data, n_features, n_outputs, loss, kappa, settings, seed):
     loss : object with ``value`` and ``curvature``
     kappa : float
     settings : object
-        ``n_bits``, ``max_iter``, ``batch_size`` and ``torch_device`` are used.
+        ``n_bits``, ``max_iter``, ``batch_size``, the learning rates and ``torch_device`` are
+        used.
     seed : int
 
     Returns
@@ -66,7 +66,8 @@ def choose_penalty(data, n_features, n_outputs, loss, kappa, settings, seed):
 
 def _train(models, data, training_rows, settings, rng):
     """Train all models; those of one fold see the same minibatches."""
-    optimizer = make_optimizer([{"params": models.parameters(), "lr": _LEARNING_RATE}])
+    rates = settings.learning_rate, settings.readout_learning_rate
+    optimizer = make_optimizer(models.groups(*rates))
     n_iter = max(1, settings.max_iter // 2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(n_iter))
     size = min(settings.batch_size, min(map(len, training_rows)))
