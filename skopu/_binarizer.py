@@ -83,8 +83,8 @@ class SupervisedBinarizer(
         First learning rate of the encoder (Adam, cosine decay to a thousandth).
     readout_learning_rate : float, default=0.01
         The same for the readout.
-    max_iter : int, default=1500
-        Number of minibatches.
+    max_iter : int or "auto", default="auto"
+        Number of minibatches. "auto": 1500, and 3000 if the gradient is exact.
     batch_size : int, default=128
         Rows in a minibatch; all rows if there are fewer.
     early_stopping : bool, default=False
@@ -96,6 +96,8 @@ class SupervisedBinarizer(
     learn_gamma : {"scalar", "feature"} or None, default=None
         Learn a scale :math:`\gamma` of the features along with the encoder (equation 13), one
         for all or one for each component and the popcount.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the training; the codes' probabilities are float64 in any case.
     torch_device : str, default="cpu"
         Where torch computes; the device of light is ``opu``.
     random_state : int, RandomState instance or None, default=None
@@ -128,7 +130,8 @@ class SupervisedBinarizer(
     n_passes_ : int
         Codes that went through the device.
     history_ : dict of lists
-        Columns iteration, loss, validation_loss, n_passes, seconds; see ``ConvergenceDisplay``.
+        Columns iteration, epoch, loss, validation_loss, n_passes, seconds; see
+        ``ConvergenceDisplay``.
     n_features_in_ : int
         Number of features d seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -173,12 +176,13 @@ class SupervisedBinarizer(
         "readout_penalty": [Interval(Real, 0, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "readout_learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "learn_gamma": [StrOptions({"scalar", "feature"}), None],
+        "dtype": [StrOptions({"float32", "float64"})],
         "torch_device": [str],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -198,12 +202,13 @@ class SupervisedBinarizer(
         readout_penalty=1e-3,
         learning_rate=0.05,
         readout_learning_rate=0.01,
-        max_iter=1500,
+        max_iter="auto",
         batch_size=128,
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=20,
         learn_gamma=None,
+        dtype="float32",
         torch_device="cpu",
         random_state=None,
         verbose=0,
@@ -225,6 +230,7 @@ class SupervisedBinarizer(
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.learn_gamma = learn_gamma
+        self.dtype = dtype
         self.torch_device = torch_device
         self.random_state = random_state
         self.verbose = verbose

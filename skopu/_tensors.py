@@ -6,33 +6,34 @@ from scipy.sparse import issparse
 
 
 class Inputs:
-    """Rows of a dense or sparse matrix as float32 tensors, made dense a few at a time.
+    """Rows of a dense or sparse matrix as tensors, made dense a few at a time.
 
     Parameters
     ----------
     X : ndarray or CSR matrix of shape (n, d)
     torch_device : str
+    dtype : {"float32", "float64"}
     """
 
-    def __init__(self, X, torch_device):
-        self._sparse = X.astype(np.float32) if issparse(X) else None
-        self._torch_device = torch_device
-        self._dense = None if issparse(X) else to_tensor(X, torch_device)
+    def __init__(self, X, torch_device, dtype):
+        self._sparse = X.astype(dtype) if issparse(X) else None
+        self._torch_device, self._dtype = torch_device, dtype
+        self._dense = None if issparse(X) else to_tensor(X, torch_device, dtype)
 
     def rows(self, indices):
         """Return the rows of these indices, shape (len(indices), d)."""
         if self._dense is None:
-            return to_tensor(self._sparse[indices].toarray(), self._torch_device)
+            return to_tensor(self._sparse[indices].toarray(), self._torch_device, self._dtype)
         return self._dense[torch.as_tensor(indices, device=self._dense.device)]
 
 
-def to_tensor(array, torch_device):
-    """Return a float32 tensor of the values of a numpy array on ``torch_device``."""
+def to_tensor(array, torch_device, dtype):
+    """Return a tensor of the values of a numpy array on ``torch_device``."""
     with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, dtype=np.float32)
+        array = np.ascontiguousarray(array, dtype=dtype)
     if not np.isfinite(array).all():
         raise ValueError(
-            "X holds values beyond the range of float32, in which encoders are trained: use "
+            f"X holds values beyond the range of {dtype}, in which the encoder is trained: use "
             "scaler='standard', or divide large columns by their largest value."
         )
     return torch.tensor(array, device=torch_device)

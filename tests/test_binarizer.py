@@ -4,16 +4,20 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from oracles import BlackBox, Hardware, Interrupting
 from scipy import stats
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, make_friedman1
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 from skopu import HyperplaneBinarizer, OPUKernelRidge, OPURandomFeatures, SupervisedBinarizer
 from skopu.exceptions import IncompatiblePartsError, InterruptedFitWarning
-from skopu.gradients import LeaveOneOut, Reinforce
+from skopu.gradients import GRADIENTS, LeaveOneOut, Reinforce, resolve_gradient
 
 X, y = make_friedman1(300, n_features=6, random_state=0)
 X.flags.writeable = False
@@ -60,6 +64,18 @@ class TestLearning:
         expected = clone(SMALL).set_params(max_iter=5).fit(X, y).coef_
         found = clone(SMALL).set_params(max_iter=5).fit(X, 7 + scale * y).coef_
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+    @pytest.mark.parametrize("name", GRADIENTS)
+    def test_every_gradient_learns_and_counts(self, name):
+        """Oracles: the loss at the start, and the passes each estimator says it makes."""
+        binarizer = clone(SMALL).set_params(gradient=name, max_iter=60, encoder_penalty=1e-3)
+        binarizer.fit(X, y)
+        losses, gradient = binarizer.history_["loss"], resolve_gradient(name)
+        assert np.mean(losses[-5:]) < 0.75 * losses[0]
+        expected = 0
+        if gradient.uses_device:  # once for every row to measure the features, then each step
+            expected = len(X) + 60 * 128 * gradient.n_passes(16)
+        assert binarizer.n_passes_ == expected
 
     def test_gradient_may_be_an_object(self):
         binarizer = clone(SMALL).set_params(gradient=Reinforce(n_draws=1), max_iter=3).fit(X, y)
@@ -208,6 +224,43 @@ class TestRun:
         after = np.random.get_state()[1], torch.get_rng_state()  # noqa: NPY002
         np.testing.assert_array_equal(before[0], after[0])
         assert torch.equal(before[1], after[1])
+
+
+class TestPrecisionAndPlace:
+    @pytest.mark.parametrize("gradient", ["loo", "quadratic", "rebar", "gumbel", "exact"])
+    def test_both_precisions_learn_the_same(self, gradient):
+        """Oracle: each other. Draws differ, so losses agree to 15 %; exact has none, to 1 %."""
+        losses = []
+        for dtype in ("float32", "float64"):
+            binarizer = clone(SMALL).set_params(gradient=gradient, dtype=dtype, max_iter=200)
+            losses.append(binarizer.fit(X, y).history_["loss"][-1])
+        assert losses[0] == pytest.approx(losses[1], rel=0.01 if gradient == "exact" else 0.15)
+
+    def test_float32_input(self):
+        """Oracle: the same rows as float64, whose minibatches come in another order."""
+        small = clone(SMALL).set_params(gradient="exact", max_iter=200)
+        losses = [small.fit(rows, y).history_["loss"] for rows in (X, X.astype(np.float32))]
+        assert np.mean(losses[0][-20:]) == pytest.approx(np.mean(losses[1][-20:]), rel=0.15)
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+    @pytest.mark.parametrize("gradient", ["loo", "quadratic", "rebar", "exact"])
+    def test_cuda_learns_the_same(self, gradient):
+        """Oracle: training on the processor; the draws of the two differ."""
+        losses = []
+        for torch_device in ("cpu", "cuda"):
+            binarizer = clone(SMALL).set_params(gradient=gradient, torch_device=torch_device)
+            losses.append(binarizer.fit(X, y).history_["loss"][-1])
+        assert losses[0] == pytest.approx(losses[1], rel=0.15)
+
+    def test_any_number_of_jobs(self):
+        """Oracle: the same search with one job; every number is equal."""
+        scores = []
+        for n_jobs in (1, 2):
+            chain = make_pipeline(clone(SMALL).set_params(max_iter=20), Ridge())
+            grid = {"supervisedbinarizer__gradient": ["loo", "quadratic"]}
+            search = GridSearchCV(chain, grid, cv=2, n_jobs=n_jobs).fit(X, y)
+            scores.append(search.cv_results_["mean_test_score"])
+        np.testing.assert_array_equal(*scores)
 
 
 class TestBadInput:

@@ -42,6 +42,7 @@ from skopu.comparison.report import (
 )
 from skopu.comparison.runner import Record, fit_once, run, split_problem
 from skopu.exceptions import InterruptedFitWarning
+from skopu.training.encoder import MAX_ITER
 
 TINY = Settings(n_bits=6, n_components=16, max_iter=3, n_draws=2)
 
@@ -271,9 +272,9 @@ def test_csv_that_is_not_there_is_refused(tmp_path):
 
 
 def test_settings_are_the_defaults_of_the_estimators():
-    """Oracle: the estimators' own parameters."""
+    """Oracle: the estimators' own parameters, and what "auto" stands for through a device."""
     binarizer, model = SupervisedBinarizer(), EndToEndOPURegressor()
-    values = (binarizer.n_bits, binarizer.n_components, binarizer.max_iter, model.n_draws)
+    values = (binarizer.n_bits, binarizer.n_components, MAX_ITER, model.n_draws)
     assert Settings() == Settings(*values)
 
 

@@ -20,6 +20,7 @@ from skopu.training.loop import make_optimizer, minibatches, run_loop
 from skopu.training.penalty import choose_penalty
 
 _MAX_START_ROWS = 4096  # rows that the encoder's start is measured on
+MAX_ITER, MAX_ITER_EXACT = 1500, 3000  # a step without device and draws is cheap, and pays
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,22 @@ def train_encoder(X, targets, weights, device, settings, seed):
     seeds = draw_seeds(seed, 5)
     data = _Data(X, targets.values, weights, settings, seeds[1])
     n_outputs = targets.values.shape[1]
+    max_iter = settings.max_iter
+    if max_iter == "auto":
+        max_iter = MAX_ITER if gradient.uses_device else MAX_ITER_EXACT
     # Two pools of threads that take turns on the same cores wait for each other: the device's
     # product keeps its threads, torch's thin operations get one.
     with threadpool_limits(1, user_api="openmp"):
         penalty, errors = settings.encoder_penalty, {}
         if isinstance(penalty, str):
             penalty, errors = choose_penalty(
-                data, X.shape[1], n_outputs, objective.loss, objective.kappa, settings, seeds[4]
+                data, n_outputs, objective, settings, max(1, max_iter // 2), seeds[4]
             )
-        encoder = LinearEncoder(X.shape[1], settings.n_bits)
+        encoder = LinearEncoder(X.shape[1], settings.n_bits).to(data.start_rows())
         model = _make_model(encoder, device, gradient, objective, penalty, settings, seeds[0])
         model.start(data.start_rows(), n_outputs, seeds[2])
-        history = History()
-        n_iter = _run(model, data, settings, seeds[3], history)
+        history = History(min(1.0, settings.batch_size / data.n_rows))
+        n_iter = _run(model, data, settings, max_iter, seeds[3], history)
     weight, bias = model.encoder_weights()
     return TrainedEncoder(
         coef=to_numpy(weight),
@@ -112,9 +116,10 @@ class _Data:
     """Training and validation rows as tensors."""
 
     def __init__(self, X, targets, weights, settings, seed):
-        self._inputs = Inputs(X, settings.torch_device)
-        self._targets = to_tensor(targets, settings.torch_device)
-        self._weights = to_tensor(weights / weights.mean(), settings.torch_device)
+        self._inputs = Inputs(X, settings.torch_device, settings.dtype)
+        self._targets = to_tensor(targets, settings.torch_device, settings.dtype)
+        weights = weights / weights.mean()
+        self._weights = to_tensor(weights, settings.torch_device, settings.dtype)
         order = np.random.default_rng(seed).permutation(len(weights))
         n_held_out = 0
         if settings.early_stopping:
@@ -149,12 +154,12 @@ class _Data:
         return self._inputs.rows(indices), self._targets[chosen], self._weights[chosen]
 
 
-def _run(model, data, settings, seed, history):
+def _run(model, data, settings, max_iter, seed, history):
     """Run the loop with a progress bar; return the number of iterations done."""
     groups = model.groups(settings.learning_rate, settings.readout_learning_rate)
     optimizer = make_optimizer(groups)
     batches = minibatches(data.n_rows, settings.batch_size, seed)
-    shares = iter(np.linspace(0, 1, settings.max_iter))
+    shares = iter(np.linspace(0, 1, max_iter))
 
     def step():
         model.progress = next(shares)
@@ -162,7 +167,7 @@ def _run(model, data, settings, seed, history):
         return loss, surrogate, model.n_passes
 
     with tqdm(
-        total=settings.max_iter, disable=not settings.verbose, desc="training encoder", unit="it"
+        total=max_iter, disable=not settings.verbose, desc="training encoder", unit="it"
     ) as bar:
 
         def progress(n_done, loss):
@@ -175,7 +180,7 @@ def _run(model, data, settings, seed, history):
             optimizer,
             history,
             progress,
-            max_iter=settings.max_iter,
+            max_iter=max_iter,
             validate=(lambda: model.loss(*data.held_out())) if settings.early_stopping else None,
             patience=settings.n_iter_no_change if settings.early_stopping else None,
         )

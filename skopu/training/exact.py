@@ -92,7 +92,7 @@ class ExactModel(nn.Module):
         """Set starting weights from inputs (n, d)."""
         self.encoder.start(X, seed)
         self.models = ExactModels(self.encoder, n_outputs, self.loss_function, *self._strengths)
-        self.to(X.device)
+        self.to(X)
 
     def groups(self, learning_rate, readout_learning_rate):
         """Return parameter groups for the optimizer."""

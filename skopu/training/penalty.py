@@ -14,24 +14,24 @@ _KAPPA = 0.1  # held-out rows are judged as if ten draws were averaged, a tenth 
 _MAX_HELD_OUT = 2048  # rows of a fold that are judged: they go through every model at once
 
 
-def choose_penalty(data, n_features, n_outputs, loss, kappa, settings, seed):
+def choose_penalty(data, n_outputs, objective, settings, n_iter, seed):
     """Return the best of ``PENALTIES`` by cross-validation, and the error of each.
 
     For every fold and penalty an exact model (see :class:`ExactModels`) is trained, all as one
-    tensor, for half of ``max_iter``, to rank them and no more, and judged
-    on the rows it has not seen. No code goes through a device.
+    tensor, for half of the budget, to rank them and no more, and judged on the rows it has not
+    seen. No code goes through a device.
 
     Parameters
     ----------
     data : object with ``n_rows``, ``rows`` and ``start_rows``
         Training rows as tensors.
-    n_features, n_outputs : int
-        d and q.
-    loss : object with ``value`` and ``curvature``
-    kappa : float
+    n_outputs : int
+        q.
+    objective : Objective
     settings : object
-        ``n_bits``, ``max_iter``, ``batch_size``, the learning rates and ``torch_device`` are
-        used.
+        ``n_bits``, ``batch_size`` and the learning rates are used.
+    n_iter : int
+        Minibatches.
     seed : int
 
     Returns
@@ -43,32 +43,32 @@ def choose_penalty(data, n_features, n_outputs, loss, kappa, settings, seed):
     if data.n_rows < 2 * _N_FOLDS:
         return PENALTIES[0], {}
     rng = np.random.default_rng(seed)
-    encoder = LinearEncoder(n_features, settings.n_bits)
-    encoder.start(data.start_rows(), seed)
+    start_rows = data.start_rows()
+    encoder = LinearEncoder(start_rows.shape[1], settings.n_bits).to(start_rows)
+    encoder.start(start_rows, seed)
     folds = np.array_split(rng.permutation(data.n_rows), _N_FOLDS)
     n_models = _N_FOLDS * len(PENALTIES)
     # Isolated leaves the variance free, and an exact optimiser would drive it up without end.
-    kappas = [max(kappa, _KAPPA)] * n_models
+    kappas = [max(objective.kappa, _KAPPA)] * n_models
     models = ExactModels(
         encoder,
         n_outputs,
-        loss,
+        objective.loss,
         kappas=kappas,
         encoder_penalties=list(PENALTIES) * _N_FOLDS,
         readout_penalties=[_READOUT_PENALTY] * n_models,
-    ).to(settings.torch_device)
+    ).to(start_rows)
     training_rows = [np.sort(np.concatenate(folds[:i] + folds[i + 1 :])) for i in range(_N_FOLDS)]
-    _train(models, data, training_rows, settings, rng)
-    errors = _held_out_losses(models, data, folds, loss)
+    _train(models, data, training_rows, settings, n_iter, rng)
+    errors = _held_out_losses(models, data, folds, objective.loss)
     best = int(np.argmin(errors))
     return PENALTIES[best], dict(zip(PENALTIES, errors.tolist()))
 
 
-def _train(models, data, training_rows, settings, rng):
+def _train(models, data, training_rows, settings, n_iter, rng):
     """Train all models; those of one fold see the same minibatches."""
     rates = settings.learning_rate, settings.readout_learning_rate
     optimizer = make_optimizer(models.groups(*rates))
-    n_iter = max(1, settings.max_iter // 2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(n_iter))
     size = min(settings.batch_size, min(map(len, training_rows)))
     for _ in range(n_iter):
