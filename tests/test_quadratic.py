@@ -176,14 +176,14 @@ class TestIntensities:
         assert self.fitted(72, noise=0.05, penalty=1e-2) < 0.02
 
     def test_answers_are_collected_ever_more_rarely(self):
-        """Oracle: the schedule, 72 answers at a time after 0, 4 times 64 passes, and so on."""
+        """Oracle: the schedule; 72 answers, then half as many after 4 times 64 passes, and on."""
         fitted, collected = FittedIntensities(N_BITS, 1e-3), []
         codes = torch.randint(0, 2, (8, N_BITS), generator=torch.Generator().manual_seed(0))
         for n_passes in range(0, 2000, 8):
             if fitted.wants_answers(n_passes):
                 collected.append(n_passes)
                 fitted.add(codes, torch.ones(8, 30), n_passes)
-        first, second, third = range(0, 72, 8), range(256, 328, 8), range(1280, 1352, 8)
+        first, second, third = range(0, 72, 8), range(256, 296, 8), range(1152, 1192, 8)
         assert collected == [*first, *second, *third]
 
 

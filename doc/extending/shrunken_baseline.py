@@ -24,8 +24,8 @@ class ShrunkenBaseline(GradientEstimator):
         super().__init__(n_draws)
         self.share = share
 
-    def surrogate(self, logits, codes, terms):
+    def surrogate(self, logits, draws, costs):
         bits = Bernoulli(logits=logits, validate_args=False)
-        log_prob = bits.log_prob(codes.to(logits.dtype)).sum(-1)  # (S, n)
-        advantages = terms.costs.detach() - self.share * terms.baselines
+        log_prob = bits.log_prob(draws.codes).sum(-1)  # (S, n)
+        advantages = costs.values.detach() - self.share * costs.baselines
         return (advantages * log_prob).mean(0)

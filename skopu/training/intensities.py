@@ -77,8 +77,8 @@ class FittedIntensities:
     there are more than k(k + 1)/2 varied codes, a device without noise is known exactly;
     before, its answers to codes like those seen are.
 
-    Answers are taken from the passes that training makes anyway: M in a row, then a fit, then
-    again when the passes are four times as many.
+    Answers are taken from the passes that training makes anyway: M in a row, then a fit; when
+    the passes are four times as many, M/2 new ones take the place of half of the old.
 
     Parameters
     ----------
@@ -111,7 +111,9 @@ class FittedIntensities:
         n_fitted = 0 if self._centred is None else len(self._centred)
         if n_held >= self._n_answers:
             self._fit()
-            self._codes, self._intensities = [], []
+            # Half of the answers stay: early codes are more varied than those of a sharp encoder.
+            self._codes = [torch.cat(self._codes)[: self._n_answers : 2]]
+            self._intensities = [torch.cat(self._intensities)[: self._n_answers : 2]]
             self._next_collection = _GROWTH * n_passes
         elif n_held >= 2 * n_fitted and n_fitted < self._n_answers:
             self._fit()
