@@ -2,15 +2,15 @@
 
 Figure 3 of Kozyrskiy et al.: the training loss of End-to-End against epochs and against passes,
 for REINFORCE without baselines, with leave-one-out ones, with a quadratic model as control
-variate, and for the exact gradient, which makes no pass. Then leave-one-out with other numbers of
-draws S (one draw has no others, so it is plain REINFORCE) at equal passes: S times the minibatches
-is 6000 for all.
+variate, and for the exact gradient, which makes no pass (its loss is a bound where there are
+classes). Then leave-one-out with other numbers of draws S (one draw has no others, so it is plain
+REINFORCE) at equal passes: S times the minibatches is 6000 for all.
 
-Settings are the defaults, but for the encoder's penalty, which is 0.001 for all. Sets, rows and
-splits are those of ``accuracy.py``. Printed are means and standard deviations over seeds of the
-training loss, averaged over the last twentieth of the training, and of the test error: mean squared
-error of the standardised target, or error rate, with ten draws. Curves are geometric means, bands
-one standard deviation of the logarithm.
+Other settings are the defaults, but for the encoder's penalty, which is 0.001 for all. Sets, rows
+and splits are those of ``accuracy.py``. Printed are means and standard deviations over seeds of
+the training loss, averaged over the last twentieth of the training, and of the test error: mean
+squared error of the standardised target, or error rate, with ten draws. Curves are geometric
+means, bands one standard deviation of the logarithm.
 
     SKOPU_DATA=folder python benchmarks/convergence.py --cache folder --figure figure3.png
 

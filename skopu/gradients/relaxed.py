@@ -105,7 +105,9 @@ class AdaptiveNoise(_Relaxed):
         return draws._replace(uniforms=uniforms_like(logits, generator, self.n_draws))
 
     def _relax(self, logits, draws, costs):
-        scale = costs.learned["noise_scale"].clamp(0, 0.5)
+        scale = costs.learned["noise_scale"]
+        # A clamped scale would have no gradient to come back by.
+        scale = straight_through(scale.detach().clamp(0, 0.5), scale)
         noisy = perturb(draws.codes, scale, draws.uniforms)
         return straight_through(noisy, torch.sigmoid(logits))
 
