@@ -11,12 +11,16 @@ from skopu._random import draw_seeds
 from skopu._tensors import Inputs, to_numpy, to_tensor
 from skopu.gradients import resolve_gradient
 from skopu.losses import LOSSES
-from skopu.nn.encoders import LinearEncoder
 from skopu.objectives import Objective, check_parts, resolve_kappa
+from skopu.training.binary_encoder import (
+    BinaryExactModel,
+    make_encoder,
+    make_encoder_optimizer,
+)
 from skopu.training.exact import ExactModel
 from skopu.training.history import History
 from skopu.training.joint import JointModel
-from skopu.training.loop import make_optimizer, minibatches, run_loop
+from skopu.training.loop import minibatches, run_loop
 from skopu.training.penalty import choose_penalty
 
 _MAX_START_ROWS = 4096  # rows that the encoder's start is measured on
@@ -59,7 +63,8 @@ def train_encoder(X, targets, weights, device, settings, seed):
     objective = Objective(LOSSES[targets.loss](), resolve_kappa(settings.objective))
     gradient = resolve_gradient(settings.gradient)
     check_parts(gradient, objective, device, settings.learn_gamma)
-    seeds = draw_seeds(seed, 5)
+    seeds = draw_seeds(seed, 6)
+    encoder = make_encoder(X.shape[1], settings, seeds[5])
     data = _Data(X, targets.values, weights, settings, seeds[1])
     n_outputs = targets.values.shape[1]
     # Two pools of threads that take turns on the same cores wait for each other: the device's
@@ -70,7 +75,6 @@ def train_encoder(X, targets, weights, device, settings, seed):
             penalty, errors = choose_penalty(
                 data, X.shape[1], n_outputs, objective.loss, objective.kappa, settings, seeds[4]
             )
-        encoder = LinearEncoder(X.shape[1], settings.n_bits)
         model = _make_model(encoder, device, gradient, objective, penalty, settings, seeds[0])
         model.start(data.start_rows(), n_outputs, seeds[2])
         history = History()
@@ -92,7 +96,8 @@ def train_encoder(X, targets, weights, device, settings, seed):
 def _make_model(encoder, device, gradient, objective, penalty, settings, seed):
     """Return the model that the gradient estimator asks for, not yet started."""
     if not gradient.uses_device:
-        return ExactModel(
+        exact = ExactModel if settings.weights == "real" else BinaryExactModel
+        return exact(
             encoder, objective.loss, objective.kappa, penalty, settings.readout_penalty
         ).to(settings.torch_device)
     return JointModel(
@@ -151,8 +156,7 @@ class _Data:
 
 def _run(model, data, settings, seed, history):
     """Run the loop with a progress bar; return the number of iterations done."""
-    groups = model.groups(settings.learning_rate, settings.readout_learning_rate)
-    optimizer = make_optimizer(groups)
+    optimizer = make_encoder_optimizer(model, settings)
     batches = minibatches(data.n_rows, settings.batch_size, seed)
 
     def step():
