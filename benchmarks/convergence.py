@@ -12,9 +12,9 @@ the training loss, averaged over the last twentieth of the training, and of the 
 squared error of the standardised target, or error rate, with ten draws. Curves are geometric
 means, bands one standard deviation of the logarithm.
 
-    SKOPU_DATA=folder python benchmarks/convergence.py --cache folder --figure figure3.png
+    SKOPU_DATA=folder python benchmarks/convergence.py --figure doc/_static/figure3.png
 
-``--cache`` keeps the fits, so that a run cut short goes on where it was.
+``--cache folder`` keeps the fits, so that a run cut short goes on where it was.
 """
 
 import argparse
@@ -130,21 +130,23 @@ def draw_curves(ax, name, x, fits):
         ConvergenceDisplay.from_estimators(
             binarizers, x=x, name=label, ax=ax, color=color, linestyle=style
         )
-    ax.set(xscale="log", title=name)
+    ax.set(xscale="log", title=name, ylabel="training loss")
+    ax.margins(y=0.1)
     ax.xaxis.set_minor_formatter("")
     ax.get_legend().remove()
 
 
 def draw_study(ax, name, fits):
     """Draw final loss and test error against the number of draws."""
-    styles = {"training loss": ("#0072B2", "o-"), "test error": ("#CC79A7", "s--")}
+    styles = {"training loss": ("#0072B2", "o-"), "test error": ("#E69F00", "s--")}
     values = np.array([columns(fits[name, repr(by_draws(S))]) for S in N_DRAWS])
     for number, (label, (color, style)) in enumerate(styles.items()):
         mean, sd = values[:, number].mean(1), values[:, number].std(1, ddof=1)
         ax.errorbar(N_DRAWS, mean, sd, fmt=style, color=color, capsize=3, label=label)
-    ax.set(xscale="log", yscale="log", xlabel="S, draws (equal passes)", title=name)
+    ax.set(xscale="log", yscale="log", xlabel="draws S, at equal passes", title=name)
     ax.set_xticks(N_DRAWS, [str(S) for S in N_DRAWS])
-    ax.minorticks_off()
+    ax.set_xticks([], minor=True)
+    ax.margins(y=0.25)
     ax.legend(fontsize=8)
 
 
@@ -164,7 +166,30 @@ def draw(sets, fits, path):
         draw_study(study, name, fits)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
-    fig.savefig(path, dpi=90)
+    fig.savefig(path, dpi=80, pil_kwargs={"optimize": True})
+
+
+def speed_table(sets, fits):
+    """Markdown table: passes until the loss is the last of REINFORCE, seconds of training."""
+    heads = [f"{name}, {what}" for name in sets for what in ("passes", "seconds")]
+    lines = [f"| passes to the last loss of REINFORCE, seconds of training | {' | '.join(heads)} |"]
+    lines.append("|---|" + "---:|" * len(heads))
+    for label, gradient, _, _ in CURVES:
+        cells = []
+        for name in sets:
+            runs = fits[name, repr(gradient)], fits[name, repr(Reinforce(4))]
+            passes = [passes_until(ours, final_loss(base)) for (ours, _), (base, _) in zip(*runs)]
+            cells.append("-" if None in passes else f"{np.mean(passes):,.0f}")
+            cells.append(f"{np.median([ours.history_['seconds'][-1] for ours, _ in runs[0]]):.0f}")
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def passes_until(binarizer, loss):
+    """Return the passes made when a recorded loss is first as low as ``loss``, or None."""
+    history = binarizer.history_
+    reached = (n for n, value in zip(history["n_passes"], history["loss"]) if value <= loss)
+    return next(reached, None)
 
 
 def main(argv=None):
@@ -173,6 +198,7 @@ def main(argv=None):
     fits = fit_all(options)
     rows = [(label, gradient) for label, gradient, _, _ in CURVES]
     print(table("gradient", rows, options.sets, fits), end="\n\n")
+    print(speed_table(options.sets, fits), end="\n\n")
     rows = [(f"{S}{' (reinforce)' * (S == 1)}", by_draws(S)) for S in N_DRAWS]
     print(table("S", rows, options.sets, fits))
     if options.figure:

@@ -1,19 +1,25 @@
 """Kernel machines on Optical Processing Units, with the interface of scikit-learn."""
 
+from skopu._autoencoder import BinaryAutoencoder
 from skopu._binarizer import SupervisedBinarizer
+from skopu._binary_mlp import BinaryMLPClassifier
 from skopu._display import ConvergenceDisplay
 from skopu._end_to_end import EndToEndOPUClassifier, EndToEndOPURegressor
 from skopu._features import OPURandomFeatures
 from skopu._kernel_ridge import OPUKernelRidge, OPUKernelRidgeClassifier
+from skopu._rules import NeuralDNFClassifier
 from skopu._version import __version__
 from skopu.baselines import HyperplaneBinarizer
 from skopu.kernels import OPUKernel, opu_kernel
 
 __all__ = [
+    "BinaryAutoencoder",
+    "BinaryMLPClassifier",
     "ConvergenceDisplay",
     "EndToEndOPUClassifier",
     "EndToEndOPURegressor",
     "HyperplaneBinarizer",
+    "NeuralDNFClassifier",
     "OPUKernel",
     "OPUKernelRidge",
     "OPUKernelRidgeClassifier",

@@ -76,6 +76,14 @@ class SupervisedBinarizer(
     scaler : {"standard", "quantile"} or None, default="standard"
         Scaling of the inputs. "quantile" (normal quantiles clipped to +-3) helps when columns
         are skewed or have spikes, and can hurt on smooth ones: choose it by validation.
+    weights : {"real", "binary"}, default="real"
+        "binary": every row of W is a row of -1 and 1 times a positive scale. A code then takes
+        additions and comparisons only, and W one bit an entry; the price is accuracy.
+    weight_optimizer : {"bop", "ste"}, default="bop"
+        How binary weights are trained: flipped by :class:`~skopu.optim.Bop`, or as the signs
+        of latent weights by the straight-through gradient.
+    bop_gamma : float, default=1e-3
+        First :math:`\gamma` of Bop, with the decay of the learning rates.
     n_components : int, default=1024
         D, components of the device read while training.
     opu : {"simulated"}, OPUDevice or None, default="simulated"
@@ -179,6 +187,9 @@ class SupervisedBinarizer(
         "gradient": [str, HasMethods(["draw", "surrogate"])],
         "loss": [StrOptions({"auto", "squared_error", "cross_entropy"})],
         "scaler": [StrOptions({"standard", "quantile"}), None],
+        "weights": [StrOptions({"real", "binary"})],
+        "weight_optimizer": [StrOptions({"bop", "ste"})],
+        "bop_gamma": [Interval(Real, 0, 1, closed="right")],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "opu": [str, HasMethods(["project"]), None],
         "encoder_penalty": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
@@ -205,6 +216,9 @@ class SupervisedBinarizer(
         gradient="loo",
         loss="auto",
         scaler="standard",
+        weights="real",
+        weight_optimizer="bop",
+        bop_gamma=1e-3,
         n_components=1024,
         opu="simulated",
         encoder_penalty="auto",
@@ -227,6 +241,9 @@ class SupervisedBinarizer(
         self.gradient = gradient
         self.loss = loss
         self.scaler = scaler
+        self.weights = weights
+        self.weight_optimizer = weight_optimizer
+        self.bop_gamma = bop_gamma
         self.n_components = n_components
         self.opu = opu
         self.encoder_penalty = encoder_penalty

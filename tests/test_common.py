@@ -21,9 +21,12 @@ from sklearn.utils.estimator_checks import check_param_validation, parametrize_w
 
 import skopu
 from skopu import (
+    BinaryAutoencoder,
+    BinaryMLPClassifier,
     EndToEndOPUClassifier,
     EndToEndOPURegressor,
     HyperplaneBinarizer,
+    NeuralDNFClassifier,
     OPUKernelRidge,
     OPUKernelRidgeClassifier,
     OPURandomFeatures,
@@ -38,6 +41,15 @@ ESTIMATORS = [
     SupervisedBinarizer(
         n_bits=8, n_components=32, max_iter=5, objective="isolated", early_stopping=True
     ),
+    SupervisedBinarizer(n_bits=8, n_components=32, max_iter=5, weights="binary"),
+    BinaryMLPClassifier((32,), max_iter=10),
+    BinaryMLPClassifier(
+        (32,), max_iter=10, weight_optimizer="ste", normalization="layer", early_stopping=True
+    ),
+    BinaryMLPClassifier((32,), max_iter=10, weight_optimizer="real", penalty="absolute"),
+    BinaryAutoencoder(4, max_iter=5),
+    NeuralDNFClassifier(5, max_iter=40),
+    NeuralDNFClassifier(5, max_iter=60, weight_optimizer="ste", learning_rate=0.05),
     OPURandomFeatures(n_components=32),
     OPURandomFeatures(n_components=32, form="raw"),
     HyperplaneBinarizer(),

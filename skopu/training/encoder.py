@@ -5,18 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
 
 from skopu._random import draw_seeds
 from skopu._tensors import Inputs, to_numpy, to_tensor
 from skopu.gradients import resolve_gradient
 from skopu.losses import LOSSES
-from skopu.nn.encoders import LinearEncoder
 from skopu.objectives import Objective, check_parts, resolve_kappa
+from skopu.training.binary_encoder import (
+    BinaryExactModel,
+    make_encoder,
+    make_encoder_optimizer,
+)
 from skopu.training.exact import ExactModel
-from skopu.training.history import History
 from skopu.training.joint import JointModel
-from skopu.training.loop import make_optimizer, minibatches, run_loop
+from skopu.training.loop import minibatches, run_loop
 from skopu.training.penalty import choose_penalty
 
 _MAX_START_ROWS = 4096  # rows that the encoder's start is measured on
@@ -60,8 +62,9 @@ def train_encoder(X, targets, weights, device, settings, seed):
     objective = Objective(LOSSES[targets.loss](), resolve_kappa(settings.objective))
     gradient = resolve_gradient(settings.gradient)
     check_parts(gradient, objective, device, settings.learn_gamma)
-    seeds = draw_seeds(seed, 5)
+    seeds = draw_seeds(seed, 6)
     data = _Data(X, targets.values, weights, settings, seeds[1])
+    encoder = make_encoder(X.shape[1], settings, seeds[5]).to(data.start_rows())
     n_outputs = targets.values.shape[1]
     max_iter = settings.max_iter
     if max_iter == "auto":
@@ -74,11 +77,9 @@ def train_encoder(X, targets, weights, device, settings, seed):
             penalty, errors = choose_penalty(
                 data, n_outputs, objective, settings, max(1, max_iter // 2), seeds[4]
             )
-        encoder = LinearEncoder(X.shape[1], settings.n_bits).to(data.start_rows())
         model = _make_model(encoder, device, gradient, objective, penalty, settings, seeds[0])
         model.start(data.start_rows(), n_outputs, seeds[2])
-        history = History(min(1.0, settings.batch_size / data.n_rows))
-        n_iter = _run(model, data, settings, max_iter, seeds[3], history)
+        run = _run(model, data, settings, max_iter, seeds[3])
     weight, bias = model.encoder_weights()
     return TrainedEncoder(
         coef=to_numpy(weight),
@@ -86,8 +87,8 @@ def train_encoder(X, targets, weights, device, settings, seed):
         gamma=model.gamma,
         encoder_penalty=float(penalty),
         penalty_errors=errors,
-        history=history.as_dict(),
-        n_iter=n_iter,
+        history=run.history,
+        n_iter=run.n_iter,
         n_passes=model.n_passes,
         gradient=gradient,
     )
@@ -96,7 +97,8 @@ def train_encoder(X, targets, weights, device, settings, seed):
 def _make_model(encoder, device, gradient, objective, penalty, settings, seed):
     """Return the model that the gradient estimator asks for, not yet started."""
     if not gradient.uses_device:
-        return ExactModel(
+        exact = ExactModel if settings.weights == "real" else BinaryExactModel
+        return exact(
             encoder, objective.loss, objective.kappa, penalty, settings.readout_penalty
         ).to(settings.torch_device)
     return JointModel(
@@ -154,10 +156,8 @@ class _Data:
         return self._inputs.rows(indices), self._targets[chosen], self._weights[chosen]
 
 
-def _run(model, data, settings, max_iter, seed, history):
-    """Run the loop with a progress bar; return the number of iterations done."""
-    groups = model.groups(settings.learning_rate, settings.readout_learning_rate)
-    optimizer = make_optimizer(groups)
+def _run(model, data, settings, max_iter, seed):
+    """Run the loop; return its ``Run``."""
     batches = minibatches(data.n_rows, settings.batch_size, seed)
     shares = iter(np.linspace(0, 1, max_iter))
 
@@ -166,21 +166,15 @@ def _run(model, data, settings, max_iter, seed, history):
         loss, surrogate = model.step(*data.rows(next(batches)))
         return loss, surrogate, model.n_passes
 
-    with tqdm(
-        total=max_iter, disable=not settings.verbose, desc="training encoder", unit="it"
-    ) as bar:
-
-        def progress(n_done, loss):
-            bar.update(n_done)
-            bar.set_postfix(loss=f"{loss:.4g}", passes=model.n_passes)
-
-        return run_loop(
-            model,
-            step,
-            optimizer,
-            history,
-            progress,
-            max_iter=max_iter,
-            validate=(lambda: model.loss(*data.held_out())) if settings.early_stopping else None,
-            patience=settings.n_iter_no_change if settings.early_stopping else None,
-        )
+    held_out = settings.early_stopping
+    return run_loop(
+        model,
+        step,
+        make_encoder_optimizer(model, settings),
+        max_iter=max_iter,
+        share=min(1.0, settings.batch_size / data.n_rows),
+        description="training encoder",
+        verbose=settings.verbose,
+        validate=(lambda: model.loss(*data.held_out())) if held_out else None,
+        patience=settings.n_iter_no_change if held_out else None,
+    )

@@ -3,13 +3,16 @@
 import math
 import warnings
 from copy import deepcopy
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
+from tqdm.auto import tqdm
 
 from skopu.exceptions import InterruptedFitWarning
+from skopu.training.history import History
 
 _LAST_RATE = 1e-3  # the cosine decay ends at this share of the first learning rate
 _BETAS = (0.9, 0.99)  # a shorter memory of squares than Adam's default: runs are short
@@ -59,7 +62,31 @@ def cosine_decay(n_iter):
     return lambda done: max(_LAST_RATE, 0.5 * (1 + math.cos(math.pi * done / n_iter)))
 
 
-def run_loop(module, step, optimizer, history, progress, *, max_iter, validate, patience):
+def no_decay(n_iter):
+    """Return a factor of 1 for every iteration."""
+    return lambda done: 1.0
+
+
+class Run(NamedTuple):
+    """What a run leaves: minibatches done, and the columns of its history."""
+
+    n_iter: int
+    history: dict
+
+
+def run_loop(
+    module,
+    step,
+    optimizer,
+    *,
+    max_iter,
+    share,
+    description,
+    verbose,
+    validate=None,
+    patience=None,
+    decay=cosine_decay,
+):
     """Train until the budget is used, progress stops, or the user interrupts.
 
     Parameters
@@ -69,25 +96,30 @@ def run_loop(module, step, optimizer, history, progress, *, max_iter, validate, 
     step : callable
         Returns (loss to report, surrogate to differentiate, passes so far) of a minibatch.
     optimizer : torch.optim.Optimizer
-    history : History
-    progress : callable
-        Called with (iterations since the last call, loss).
     max_iter : int
         Budget, in minibatches.
-    validate : callable or None
+    share : float
+        Rows of a minibatch divided by training rows.
+    description : str
+        Of the progress bar.
+    verbose : int
+        Above 0: show the bar.
+    validate : callable or None, default=None
         Returns the validation loss; None: the training loss stands in for it.
-    patience : int or None
+    patience : int or None, default=None
         Records without improvement after which to stop; None: use the whole budget.
+    decay : callable, default=cosine_decay
+        From ``max_iter`` to the learning rate's factor at an iteration.
 
     Returns
     -------
-    n_iter : int
-        Minibatches done.
+    run : Run
     """
-    schedule = LambdaLR(optimizer, cosine_decay(max_iter))
+    schedule = LambdaLR(optimizer, decay(max_iter))
     period = max(1, max_iter // _N_RECORDS)
-    best, losses, iteration = BestState(module), [], 0
+    history, best, losses, iteration = History(share), BestState(module), [], 0
     keep_best = patience is not None
+    bar = tqdm(total=max_iter, disable=not verbose, desc=description, unit="it")
     try:
         for iteration in range(1, max_iter + 1):
             loss, surrogate, n_passes = step()
@@ -102,7 +134,7 @@ def run_loop(module, step, optimizer, history, progress, *, max_iter, validate, 
             score = validate() if validate else math.nan
             history.record(iteration, mean_loss, score, n_passes)
             best.offer(iteration, score if validate else mean_loss)
-            progress(len(losses), mean_loss)
+            _show(bar, len(losses), mean_loss, n_passes)
             losses = []
             if not math.isfinite(mean_loss):
                 keep_best = True
@@ -118,9 +150,16 @@ def run_loop(module, step, optimizer, history, progress, *, max_iter, validate, 
             InterruptedFitWarning,
             stacklevel=2,
         )
+    finally:
+        bar.close()
     if keep_best:
         best.restore()
-    return iteration
+    return Run(iteration, history.as_dict())
+
+
+def _show(bar, n_done, loss, n_passes):
+    bar.update(n_done)
+    bar.set_postfix(loss=f"{loss:.4g}", **({"passes": n_passes} if n_passes else {}))
 
 
 def _warn_diverged(iteration, best_iteration):

@@ -1,0 +1,56 @@
+"""The optimizer of modules with binary weights: Bop for these, Adam for the rest."""
+
+from skopu.nn.binary import binary_weights
+from skopu.optim import Bop, CombinedOptimizer
+from skopu.training.loop import make_optimizer
+
+
+def make_binary_optimizer(module, *, learning_rate, gamma, tau):
+    """Return one optimizer of all parameters of a module.
+
+    Parameters
+    ----------
+    module : nn.Module
+    learning_rate : float
+        Of Adam: for latent weights, noise scales and everything that is not binary.
+    gamma, tau : float
+        Of Bop, for weights with ``method="bop"``.
+
+    Returns
+    -------
+    optimizer : torch.optim.Optimizer
+    """
+    groups = [{"params": module.parameters(), "lr": learning_rate}]
+    return share_with_bop(module, groups, gamma=gamma, tau=tau)
+
+
+def share_with_bop(module, groups, *, gamma, tau):
+    """Return the optimizer of parameter groups, less the weights that Bop flips.
+
+    Parameters
+    ----------
+    module : nn.Module
+        What the groups are of.
+    groups : list of dict
+        For Adam; weights with ``method="bop"`` are taken out.
+    gamma, tau : float
+        Of Bop.
+
+    Returns
+    -------
+    optimizer : torch.optim.Optimizer
+        Adam alone if there is nothing to flip.
+    """
+    flipped = [part for part in binary_weights(module) if part.method == "bop"]
+    if not flipped:
+        return make_optimizer(groups)
+    owned = {id(part.weight) for part in flipped}
+    groups = [{**g, "params": [p for p in g["params"] if id(p) not in owned]} for g in groups]
+    groups = [group for group in groups if group["params"]]
+    bop = Bop(
+        [{"params": [part.weight], "values": part.values} for part in flipped],
+        gamma=gamma,
+        tau=tau,
+    )
+    parts = [make_optimizer(groups), bop] if groups else [bop]
+    return CombinedOptimizer(module.named_parameters(), parts)
