@@ -84,6 +84,9 @@ class SupervisedBinarizer(
         of latent weights by the straight-through gradient.
     bop_gamma : float, default=1e-3
         First :math:`\gamma` of Bop, with the decay of the learning rates.
+    penalty : {"absolute", "foothill", "square_root"}, BinaryQuantizer or None, default=None
+        Draws the latent weights of "ste" to two values; see
+        :class:`~skopu.penalties.BinaryQuantizer`.
     n_components : int, default=1024
         D, components of the device read while training.
     opu : {"simulated"}, OPUDevice or None, default="simulated"
@@ -177,7 +180,7 @@ class SupervisedBinarizer(
     (5, 3, 16)
     """
 
-    _part_names = ("gradient", "opu")
+    _part_names = ("gradient", "opu", "penalty")
     _parameter_constraints = {
         "n_bits": [Interval(Integral, 1, None, closed="left")],
         "objective": [
@@ -190,6 +193,7 @@ class SupervisedBinarizer(
         "weights": [StrOptions({"real", "binary"})],
         "weight_optimizer": [StrOptions({"bop", "ste"})],
         "bop_gamma": [Interval(Real, 0, 1, closed="right")],
+        "penalty": [str, HasMethods(["value", "strength_at"]), None],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "opu": [str, HasMethods(["project"]), None],
         "encoder_penalty": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
@@ -219,6 +223,7 @@ class SupervisedBinarizer(
         weights="real",
         weight_optimizer="bop",
         bop_gamma=1e-3,
+        penalty=None,
         n_components=1024,
         opu="simulated",
         encoder_penalty="auto",
@@ -244,6 +249,7 @@ class SupervisedBinarizer(
         self.weights = weights
         self.weight_optimizer = weight_optimizer
         self.bop_gamma = bop_gamma
+        self.penalty = penalty
         self.n_components = n_components
         self.opu = opu
         self.encoder_penalty = encoder_penalty
@@ -264,6 +270,10 @@ class SupervisedBinarizer(
     def _make_part(self, name):
         if name == "opu":
             return resolve_part(self.opu, DEVICES, "opu")
+        if name == "penalty":
+            from skopu.penalties import BinaryQuantizer, resolve_penalty
+
+            return BinaryQuantizer() if self.penalty is None else resolve_penalty(self.penalty)
         from skopu.gradients import resolve_gradient
 
         return resolve_gradient(self.gradient)

@@ -16,10 +16,12 @@ from skopu import (
     OPURandomFeatures,
     SupervisedBinarizer,
 )
+from skopu.exceptions import IncompatiblePartsError
 from skopu.losses import SquaredError
 from skopu.nn.binary_encoder import BinaryEncoder
 from skopu.nn.encoders import LinearEncoder
 from skopu.optim import Bop
+from skopu.penalties import BinaryQuantizer
 from skopu.training.binary_encoder import BinaryExactModel
 from skopu.training.exact import ExactModels
 
@@ -173,3 +175,31 @@ def test_exact_model_has_the_loss_of_real_weights(X, method):
     weight, bias = model.encoder_weights()
     assert torch.equal(weight, binary.weight)
     assert torch.equal(bias, binary.bias)
+
+
+@pytest.mark.parametrize("gradient", ["loo", "exact"])
+def test_quantizer_draws_latent_weights_to_two_values(digits, gradient):
+    """Oracle: the spread of latent weights about their scale, with and without the penalty."""
+    spreads = []
+    for strength in (0.0, 1e-2):
+        encoder = BinaryEncoder(
+            7, 5, torch.Generator().manual_seed(0), "ste", BinaryQuantizer(strength=strength)
+        )
+        optimizer = torch.optim.Adam(encoder.parameters(), lr=0.01)
+        for step in range(200):
+            loss = encoder.quantizer_penalty(step / 199) + 0 * encoder.weight.sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        spreads.append(encoder.signs.weight.abs().std().item())
+    assert spreads[1] < 0.2 * spreads[0]
+    model = binarizer(weight_optimizer="ste", penalty="absolute", gradient=gradient, max_iter=5)
+    scales = np.abs(model.fit(digits[0], digits[2]).coef_)
+    np.testing.assert_array_equal(scales, np.repeat(scales[:, :1], 64, axis=1))
+
+
+def test_bop_has_no_latent_weights_to_penalise(digits):
+    with pytest.raises(IncompatiblePartsError, match=r"penalty='absolute'.*weight_optimizer='ste'"):
+        binarizer(penalty="absolute").fit(digits[0], digits[2])
+    model = binarizer(weight_optimizer="ste").set_params(penalty__strength=0.5)
+    assert model.penalty.strength == 0.5

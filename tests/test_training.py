@@ -9,7 +9,7 @@ from sklearn.datasets import make_friedman1
 from skopu import EndToEndOPURegressor, SupervisedBinarizer
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import IncompatiblePartsError
-from skopu.gradients import LeaveOneOut
+from skopu.gradients import LeaveOneOut, Quadratic
 from skopu.losses import CrossEntropy, SquaredError
 from skopu.nn.encoders import LinearEncoder
 from skopu.nn.quadratic import QuadraticReadout
@@ -193,3 +193,17 @@ class TestChoiceOfPenalty:
         X, y = make_friedman1(5, random_state=0)
         binarizer = SupervisedBinarizer(4, n_components=8, max_iter=2).fit(X, y)
         assert binarizer.encoder_penalty_ == PENALTIES[0]
+
+
+def test_a_control_variate_has_not_seen_the_draws_it_corrects():
+    """Oracle: the forms fitted before the step; with its draws it would be biased."""
+    model, X, targets, _ = joint_model(BlackBox(), 1)
+    model.gradient = Quadratic(4)
+    model.start(X, 1, 0)
+    with torch.no_grad():
+        model.readout.weight.normal_(generator=torch.Generator().manual_seed(1))
+        before = model._forms(model._fitted)
+    draws = model.gradient.draw(model.encoder(X), torch.Generator().manual_seed(2))
+    costs = model.costs(draws, model.predict(draws.codes), targets)
+    torch.testing.assert_close(tuple(costs.forms), tuple(before), rtol=0, atol=0)
+    assert not model._answers

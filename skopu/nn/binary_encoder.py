@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from skopu.nn.binary import BinaryWeight
+from skopu.nn.encoders import scale_and_bias
 
-_INITIAL_SPREAD = 2.0  # standard deviation of the initial logits, as for real weights
-_QUANTILES = (0.1, 0.9)
+_RAMP_EPOCHS = 100  # of the quantizer's strength, whatever the number of minibatches
 
 
 class BinaryEncoder(nn.Module):
@@ -24,13 +24,19 @@ class BinaryEncoder(nn.Module):
         Source of the starting signs.
     method : {"bop", "ste"}, default="bop"
         How the signs are trained; see :class:`~skopu.nn.binary.BinaryWeight`.
+    quantizer : BinaryQuantizer or None, default=None
+        Penalty of the latent weights of "ste".
     """
 
-    def __init__(self, n_features, n_bits, generator, method="bop"):
+    def __init__(self, n_features, n_bits, generator, method="bop", quantizer=None):
         super().__init__()
         self.signs = BinaryWeight((n_bits, n_features), generator, method=method)
         self.log_scale = nn.Parameter(torch.zeros(n_bits))
         self.bias = nn.Parameter(torch.zeros(n_bits))
+        self.quantizer = quantizer
+        if quantizer is not None:
+            start = quantizer.start_scale(self.signs.weight)
+            self.alpha = nn.Parameter(start, quantizer.scale == "learn")
 
     @property
     def weight(self):
@@ -49,10 +55,14 @@ class BinaryEncoder(nn.Module):
         and 90 %.
         """
         projections = (X.double() @ self.signs.hard().double().T).cpu().numpy()
-        spread = projections.std(axis=0)
-        varies = spread > 1e-8 * np.abs(projections).max(axis=0)
-        scale = _INITIAL_SPREAD / np.where(varies, spread, _INITIAL_SPREAD)
-        levels = np.random.default_rng(seed).uniform(*_QUANTILES, size=len(scale))
-        cuts = [np.quantile(column, level) for column, level in zip(projections.T, levels)]
+        scale, bias = scale_and_bias(projections, np.random.default_rng(seed))
         self.log_scale.copy_(torch.from_numpy(np.log(scale)))
-        self.bias.copy_(torch.from_numpy(-np.array(cuts) * scale))
+        self.bias.copy_(torch.from_numpy(bias))
+
+    def quantizer_penalty(self, progress):
+        """Return the quantizer's penalty of the latent weights; 0 without a quantizer."""
+        if self.quantizer is None:
+            return 0.0
+        epoch = 1 + (_RAMP_EPOCHS - 1) * progress
+        strength = self.quantizer.strength_at(epoch, _RAMP_EPOCHS)
+        return strength * self.quantizer.value(self.signs.weight, self.alpha)

@@ -36,14 +36,23 @@ class LinearEncoder(nn.Module):
         at different places instead of all through the middle.
         """
         rng = np.random.default_rng(seed)
-        n_bits, n_features = self.weight.shape
-        directions = rng.standard_normal((n_bits, n_features))
+        directions = rng.standard_normal(self.weight.shape)
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         projections = X.cpu().numpy().astype(np.float64) @ directions.T
-        spread = projections.std(axis=0)
-        flat = 1e-8 * np.abs(projections).max(axis=0)
-        scale = np.divide(_INITIAL_SPREAD, spread, out=np.ones(n_bits), where=spread > flat)
-        levels = rng.uniform(*_QUANTILES, size=n_bits)
-        cuts = [np.quantile(column, level) for column, level in zip(projections.T, levels)]
+        scale, bias = scale_and_bias(projections, rng)
         self.weight.copy_(torch.from_numpy(directions * scale[:, None]))
-        self.bias.copy_(torch.from_numpy(-np.array(cuts) * scale))
+        self.bias.copy_(torch.from_numpy(bias))
+
+    def quantizer_penalty(self, progress):
+        """Return 0: real weights may have any value."""
+        return 0.0
+
+
+def scale_and_bias(projections, rng):
+    """Return what makes starting logits of projections (n, k): a scale and a bias for each bit."""
+    spread = projections.std(axis=0)
+    flat = 1e-8 * np.abs(projections).max(axis=0)
+    scale = np.divide(_INITIAL_SPREAD, spread, out=np.ones(len(spread)), where=spread > flat)
+    levels = rng.uniform(*_QUANTILES, size=len(spread))
+    cuts = [np.quantile(column, level) for column, level in zip(projections.T, levels)]
+    return scale, -np.array(cuts) * scale

@@ -3,9 +3,11 @@
 import torch
 from torch import nn
 
+from skopu.exceptions import IncompatiblePartsError
 from skopu.nn.binary_encoder import BinaryEncoder
 from skopu.nn.encoders import LinearEncoder
 from skopu.nn.quadratic import QuadraticReadout
+from skopu.penalties import resolve_penalty
 from skopu.training.binary_optimizer import share_with_bop
 from skopu.training.exact import ExactModel, ExactModels
 
@@ -20,14 +22,21 @@ def make_encoder(n_features, settings, seed):
     n_features : int
         d.
     settings : object
-        With ``n_bits``, ``weights`` and ``weight_optimizer``.
+        With ``n_bits``, ``weights``, ``weight_optimizer`` and ``penalty``.
     seed : int
         Of the starting signs.
     """
     if settings.weights == "real":
         return LinearEncoder(n_features, settings.n_bits)
+    quantizer = resolve_penalty(settings.penalty)
+    method = settings.weight_optimizer
+    if quantizer is not None and method != "ste":
+        raise IncompatiblePartsError(
+            f"penalty={settings.penalty!r} acts on latent weights, which weight_optimizer="
+            f"{method!r} does not have: use weight_optimizer='ste'."
+        )
     generator = torch.Generator().manual_seed(seed)
-    return BinaryEncoder(n_features, settings.n_bits, generator, settings.weight_optimizer)
+    return BinaryEncoder(n_features, settings.n_bits, generator, method, quantizer)
 
 
 def make_encoder_optimizer(model, settings):

@@ -81,6 +81,7 @@ class ExactModel(nn.Module):
 
     n_passes = 0
     gamma = 1.0
+    progress = 0.0
 
     def __init__(self, encoder, loss, kappa, encoder_penalty, readout_penalty):
         super().__init__()
@@ -101,7 +102,8 @@ class ExactModel(nn.Module):
     def step(self, X, targets, weights):
         """Return the loss of a minibatch (float) and the penalised loss to differentiate."""
         loss = self.models.losses(X[None], targets, weights).sum()
-        return loss.item(), loss + self.models.penalties().sum()
+        penalty = self.models.penalties().sum() + self.encoder.quantizer_penalty(self.progress)
+        return loss.item(), loss + penalty
 
     @torch.no_grad()
     def loss(self, X, targets, weights):

@@ -63,7 +63,7 @@ class JointModel(nn.Module):
         self.encoder_penalty, self.readout_penalty = encoder_penalty, readout_penalty
         self.learn_gamma, self.generator = learn_gamma, generator
         self.n_passes, self.progress = 0, 0.0
-        self._known = self._fitted = None
+        self._known, self._fitted, self._answers = None, None, []
 
     @torch.no_grad()
     def start(self, X, n_outputs, seed):
@@ -75,6 +75,7 @@ class JointModel(nn.Module):
         if self.gradient.fits_forms:
             self._fitted = FittedIntensities(n_bits, self.gradient.fit_penalty)
         self.readout = Readout(*self._intensities(codes), n_outputs, self.learn_gamma)
+        self._learn_answers()
         learned = self.gradient.learned(n_bits)
         self.learned = nn.ParameterDict({name: nn.Parameter(v) for name, v in learned.items()})
         self.to(X)
@@ -161,6 +162,7 @@ class JointModel(nn.Module):
                 costs.forms = self._forms(self._known_intensities())
             elif self.gradient.fits_forms:
                 costs.forms = self._forms(self._fitted)
+        self._learn_answers()
         return costs
 
     @torch.no_grad()
@@ -170,11 +172,22 @@ class JointModel(nn.Module):
         values = self.objective.value(predictions, targets)
         return ((weights * values).sum() / weights.sum()).item()
 
+    def _learn_answers(self):
+        """Hand over the answers that were put aside.
+
+        Not before the costs are made: a control variate fitted to the very draws it corrects
+        would be biased.
+        """
+        for answers in self._answers:
+            self._fitted.add(*answers)
+        self._answers = []
+
     def _penalty(self):
         weight = self.encoder.weight
         encoder = weight.square().sum() / len(weight)
         readout = self.readout.weight.square().sum()
-        return self.encoder_penalty * encoder + self.readout_penalty * readout
+        quantizer = self.encoder.quantizer_penalty(self.progress)
+        return self.encoder_penalty * encoder + self.readout_penalty * readout + quantizer
 
     def _intensities(self, codes):
         """Raw intensities (m, D) and popcounts (m,) of codes (m, k)."""
@@ -182,6 +195,6 @@ class JointModel(nn.Module):
         intensities = self.device.project(bits, self.n_components)
         intensities = torch.from_numpy(intensities).to(self.encoder.weight)
         if self._fitted is not None and self._fitted.wants_answers(self.n_passes):
-            self._fitted.add(codes, intensities, self.n_passes)
+            self._answers.append((codes, intensities, self.n_passes))
         self.n_passes += len(codes)  # the device has counted them itself
         return intensities, codes.sum(-1)
