@@ -63,5 +63,5 @@ for ax, rule in zip(axes[1:], rules):
     ax.axis(seen)
 for color, name in zip(colors, data.target_names):
     axes[-1].scatter([], [], c=color, s=14, label=name)
-axes[-1].legend(loc="upper right")
+axes[-1].legend(loc="lower right")
 plt.show()

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from skopu._random import draw_seeds
-from skopu._tensors import Inputs, to_numpy, to_tensor
+from skopu._tensors import to_numpy
 from skopu.losses import CrossEntropy
 from skopu.nn.binary import BinaryLinear, binary_weights, set_temperature, sign
 from skopu.penalties import resolve_penalty
 from skopu.training.binary_optimizer import make_binary_optimizer
 from skopu.training.loop import cosine_decay, minibatches, no_decay, run_loop
+from skopu.training.rows import TrainingRows
 
 _LAST_TEMPERATURE = 0.05  # relaxed weights end here, from 1
 _MAX_RECALIBRATION_ROWS = 16384
@@ -118,7 +119,8 @@ def train_network(X, targets, weights, hidden, settings, seed):
     trained : TrainedNetwork
     """
     split_seed, network_seed, batch_seed = draw_seeds(seed, 3)
-    data = _Data(X, targets, weights, settings, split_seed)
+    data = TrainingRows(X, targets, weights, settings, "float32", split_seed)
+    _check_rows(data, settings)
     network = BinaryNetwork(
         [X.shape[1], *hidden, targets.shape[1]],
         torch.Generator(settings.torch_device).manual_seed(network_seed),
@@ -140,32 +142,15 @@ def train_network(X, targets, weights, hidden, settings, seed):
     )
 
 
-class _Data:
-    """Training and validation rows as tensors."""
-
-    def __init__(self, X, targets, weights, settings, seed):
-        device, dtype = settings.torch_device, "float32"
-        self._inputs = Inputs(X, device, dtype)
-        self._targets = to_tensor(targets, device, dtype)
-        self._weights = to_tensor(weights / weights.mean(), device, dtype)
-        order = np.random.default_rng(seed).permutation(len(weights))
-        n_held_out = 0
-        if settings.early_stopping:
-            n_held_out = max(1, round(settings.validation_fraction * len(order)))
-        self.held_out, self.train = order[:n_held_out], np.sort(order[n_held_out:])
-        smallest = 2 if settings.normalization == "batch" else 1
-        if min(len(self.train), settings.batch_size) < smallest:
-            raise ValueError(
-                f"normalization={settings.normalization!r} needs minibatches of at least "
-                f"{smallest} rows, and there are {len(self.train)} training rows in minibatches "
-                f"of batch_size={settings.batch_size}: give more rows, a larger batch_size, "
-                "early_stopping=False or normalization='layer'."
-            )
-
-    def rows(self, indices):
-        """Return inputs, targets and weights of rows."""
-        chosen = torch.as_tensor(indices, device=self._targets.device)
-        return self._inputs.rows(indices), self._targets[chosen], self._weights[chosen]
+def _check_rows(data, settings):
+    smallest = 2 if settings.normalization == "batch" else 1
+    if min(data.n_rows, settings.batch_size) < smallest:
+        raise ValueError(
+            f"normalization={settings.normalization!r} needs minibatches of at least "
+            f"{smallest} rows, and there are {data.n_rows} training rows in minibatches "
+            f"of batch_size={settings.batch_size}: give more rows, a larger batch_size, "
+            "early_stopping=False or normalization='layer'."
+        )
 
 
 class _Epochs:
@@ -174,9 +159,8 @@ class _Epochs:
     def __init__(self, network, data, settings, seed):
         self.network, self.data, self.settings = network, data, settings
         self.loss_curve = []
-        n_rows = len(data.train)
-        self.n_batches = max(1, n_rows // settings.batch_size)
-        self._batches = minibatches(n_rows, settings.batch_size, seed)
+        self.n_batches = max(1, data.n_rows // settings.batch_size)
+        self._batches = minibatches(data.n_rows, settings.batch_size, seed)
         self._n_done, self._losses = 0, []
 
     def train(self):
@@ -193,7 +177,7 @@ class _Epochs:
             self._step,
             optimizer,
             max_iter=settings.max_iter * self.n_batches,
-            share=min(1.0, settings.batch_size / len(self.data.train)),
+            share=min(1.0, settings.batch_size / self.data.n_rows),
             description="training network",
             verbose=settings.verbose,
             validate=self._validate if settings.early_stopping else None,
@@ -209,7 +193,7 @@ class _Epochs:
         self.network.train()
         n_epochs, done = self.settings.max_iter, self._n_done / self.n_batches
         set_temperature(self.network, _LAST_TEMPERATURE ** (done / n_epochs))
-        loss = self._loss(self.data.train[next(self._batches)])
+        loss = self._loss(*self.data.rows(next(self._batches)))
         self._record(loss.item())
         return loss.item(), loss + self.network.penalty(1 + int(done), n_epochs), 0
 
@@ -223,10 +207,9 @@ class _Epochs:
     @torch.no_grad()
     def _validate(self):
         self.network.eval()
-        return self._loss(self.data.held_out).item()
+        return self._loss(*self.data.held_out()).item()
 
-    def _loss(self, indices):
-        X, targets, weights = self.data.rows(indices)
+    def _loss(self, X, targets, weights):
         return (weights * CrossEntropy().value(self.network(X), targets)).mean()
 
 
@@ -237,7 +220,7 @@ def _layers(network, data, kind, recalibrate):
     The running statistics of training belong to other weights: relaxed, noisy, not yet binary,
     or from before the last flips. So they are measured anew, unless asked not to.
     """
-    X, _, weights = data.rows(data.train[:_MAX_RECALIBRATION_ROWS])
+    X, _, weights = data.rows(slice(_MAX_RECALIBRATION_ROWS))
     X, weights = X.double(), (weights / weights.sum()).double()
     layers = []
     for number, (linear, norm) in enumerate(zip(network.linear, network.norm)):

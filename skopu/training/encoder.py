@@ -7,7 +7,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from skopu._random import draw_seeds
-from skopu._tensors import Inputs, to_numpy, to_tensor
+from skopu._tensors import to_numpy
 from skopu.gradients import resolve_gradient
 from skopu.losses import LOSSES
 from skopu.objectives import Objective, check_parts, resolve_kappa
@@ -20,8 +20,8 @@ from skopu.training.exact import ExactModel
 from skopu.training.joint import JointModel
 from skopu.training.loop import minibatches, run_loop
 from skopu.training.penalty import choose_penalty
+from skopu.training.rows import TrainingRows
 
-_MAX_START_ROWS = 4096  # rows that the encoder's start is measured on
 MAX_ITER, MAX_ITER_EXACT = 1500, 3000  # a step without device and draws is cheap, and pays
 
 
@@ -63,7 +63,7 @@ def train_encoder(X, targets, weights, device, settings, seed):
     gradient = resolve_gradient(settings.gradient)
     check_parts(gradient, objective, device, settings.learn_gamma)
     seeds = draw_seeds(seed, 6)
-    data = _Data(X, targets.values, weights, settings, seeds[1])
+    data = TrainingRows(X, targets.values, weights, settings, settings.dtype, seeds[1])
     encoder = make_encoder(X.shape[1], settings, seeds[5]).to(data.start_rows())
     n_outputs = targets.values.shape[1]
     max_iter = settings.max_iter
@@ -112,48 +112,6 @@ def _make_model(encoder, device, gradient, objective, penalty, settings, seed):
         learn_gamma=settings.learn_gamma,
         generator=torch.Generator(settings.torch_device).manual_seed(seed),
     ).to(settings.torch_device)
-
-
-class _Data:
-    """Training and validation rows as tensors."""
-
-    def __init__(self, X, targets, weights, settings, seed):
-        self._inputs = Inputs(X, settings.torch_device, settings.dtype)
-        self._targets = to_tensor(targets, settings.torch_device, settings.dtype)
-        weights = weights / weights.mean()
-        self._weights = to_tensor(weights, settings.torch_device, settings.dtype)
-        order = np.random.default_rng(seed).permutation(len(weights))
-        n_held_out = 0
-        if settings.early_stopping:
-            n_held_out = max(1, round(settings.validation_fraction * len(order)))
-        self._held_out, self.train = order[:n_held_out], np.sort(order[n_held_out:])
-        if not len(self.train):
-            raise ValueError(
-                f"early_stopping=True holds out validation_fraction="
-                f"{settings.validation_fraction} of {len(order)} rows and leaves none to train "
-                "on: give more rows or set early_stopping=False."
-            )
-
-    def start_rows(self):
-        """Return inputs of the first training rows, whose order says nothing about them."""
-        return self._inputs.rows(self.train[:_MAX_START_ROWS])
-
-    @property
-    def n_rows(self):
-        """Number of training rows."""
-        return len(self.train)
-
-    def rows(self, positions):
-        """Return inputs, targets and weights of training rows."""
-        return self._gather(self.train[positions])
-
-    def held_out(self):
-        """Return inputs, targets and weights of the validation rows."""
-        return self._gather(self._held_out)
-
-    def _gather(self, indices):
-        chosen = torch.as_tensor(indices, device=self._targets.device)
-        return self._inputs.rows(indices), self._targets[chosen], self._weights[chosen]
 
 
 def _run(model, data, settings, max_iter, seed):

@@ -1,0 +1,62 @@
+"""The rows of a training run."""
+
+import numpy as np
+import torch
+
+from skopu._tensors import Inputs, to_tensor
+
+_MAX_START_ROWS = 4096  # rows that an encoder's start is measured on
+
+
+class TrainingRows:
+    """Rows to train on and rows held out, as tensors.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d)
+    targets : ndarray of shape (n, q)
+    weights : ndarray of shape (n,)
+    settings : object
+        With ``early_stopping``, ``validation_fraction`` and ``torch_device``.
+    dtype : {"float32", "float64"}
+    seed : int
+        Of the choice of the rows held out.
+    """
+
+    def __init__(self, X, targets, weights, settings, dtype, seed):
+        self._inputs = Inputs(X, settings.torch_device, dtype)
+        self._targets = to_tensor(targets, settings.torch_device, dtype)
+        weights = weights / weights.mean()
+        self._weights = to_tensor(weights, settings.torch_device, dtype)
+        order = np.random.default_rng(seed).permutation(len(weights))
+        n_held_out = 0
+        if settings.early_stopping:
+            n_held_out = max(1, round(settings.validation_fraction * len(order)))
+        self._held_out, self._train = order[:n_held_out], np.sort(order[n_held_out:])
+        if not len(self._train):
+            raise ValueError(
+                f"early_stopping=True holds out validation_fraction="
+                f"{settings.validation_fraction} of {len(order)} rows and leaves none to train "
+                "on: give more rows or set early_stopping=False."
+            )
+
+    def start_rows(self):
+        """Return inputs of the first training rows, whose order says nothing about them."""
+        return self._inputs.rows(self._train[:_MAX_START_ROWS])
+
+    @property
+    def n_rows(self):
+        """Number of training rows."""
+        return len(self._train)
+
+    def rows(self, positions):
+        """Return inputs, targets and weights of training rows."""
+        return self._gather(self._train[positions])
+
+    def held_out(self):
+        """Return inputs, targets and weights of the validation rows."""
+        return self._gather(self._held_out)
+
+    def _gather(self, indices):
+        chosen = torch.as_tensor(indices, device=self._targets.device)
+        return self._inputs.rows(indices), self._targets[chosen], self._weights[chosen]
