@@ -104,7 +104,8 @@ class SupervisedBinarizer(
     readout_learning_rate : float, default=0.01
         The same for the readout.
     max_iter : int or "auto", default="auto"
-        Number of minibatches. "auto": 1500, and 3000 if the gradient is exact.
+        Number of minibatches. "auto": 1500; if the gradient is exact 3000, or 100 epochs if
+        these are more, up to 10000.
     batch_size : int, default=128
         Rows in a minibatch; all rows if there are fewer.
     early_stopping : bool, default=False

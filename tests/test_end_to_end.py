@@ -120,6 +120,17 @@ class TestParts:
         assert fitted.features_.n_components == 128
         assert fitted.binarizer_.n_components == 127  # the last feature is the popcount
 
+    def test_a_mean_has_components_for_every_form(self):
+        """Oracle: k(k + 1)/2 forms of 16 bits are 136; 4096 at most, or what the device has."""
+        model = clone(MODEL).set_params(prediction="mean", binarizer__max_iter=3).fit(X, y)
+        assert model.features_.n_components == 136
+        large = SupervisedBinarizer(200, n_components=64)
+        free = clone(MODEL).set_params(prediction="mean", binarizer=large)
+        assert free._part("features").n_components == 4096
+        large.set_params(opu=SimulatedOPU(max_components=500))
+        limited = clone(MODEL).set_params(prediction="mean", binarizer=large)
+        assert limited._part("features").n_components == 500
+
     def test_binarizer_follows_the_features(self):
         features = OPURandomFeatures(32, opu=SimulatedOPU(5), form="raw")
         model = clone(MODEL).set_params(features=features, binarizer__max_iter=3).fit(X, y)

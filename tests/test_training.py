@@ -9,11 +9,12 @@ from sklearn.datasets import make_friedman1
 from skopu import EndToEndOPURegressor, SupervisedBinarizer
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import IncompatiblePartsError
-from skopu.gradients import LeaveOneOut, Quadratic
+from skopu.gradients import LeaveOneOut, Quadratic, resolve_gradient
 from skopu.losses import CrossEntropy, SquaredError
 from skopu.nn.encoders import LinearEncoder
 from skopu.nn.quadratic import QuadraticReadout
 from skopu.objectives import Objective
+from skopu.training.encoder import _resolve_max_iter
 from skopu.training.exact import ExactModels
 from skopu.training.joint import JointModel
 from skopu.training.penalty import PENALTIES
@@ -155,10 +156,15 @@ class TestExactGradient:
     def test_early_stopping_and_classes(self):
         labels = np.where(self.y > np.median(self.y), "high", "low")
         binarizer = SupervisedBinarizer(
-            8, gradient="exact", early_stopping=True, n_iter_no_change=3, max_iter=300
+            8,
+            gradient="exact",
+            early_stopping=True,
+            n_iter_no_change=3,
+            max_iter=1000,
+            random_state=0,
         ).fit(self.X, labels)
         assert np.isfinite(binarizer.history_["validation_loss"]).all()
-        assert binarizer.n_iter_ < 300
+        assert binarizer.n_iter_ < 1000
 
     def test_there_is_no_gamma_to_learn(self):
         with pytest.raises(IncompatiblePartsError, match="Exact trains without features"):
@@ -193,6 +199,17 @@ class TestChoiceOfPenalty:
         X, y = make_friedman1(5, random_state=0)
         binarizer = SupervisedBinarizer(4, n_components=8, max_iter=2).fit(X, y)
         assert binarizer.encoder_penalty_ == PENALTIES[0]
+
+
+def test_number_of_minibatches():
+    """Oracle: the docstring of ``max_iter``, by hand."""
+    binarizer = SupervisedBinarizer()
+    exact, loo = resolve_gradient("exact"), resolve_gradient("loo")
+    cases = [(loo, 10**6, 1500), (exact, 1000, 3000), (exact, 12_800, 10_000)]
+    cases += [(exact, 6400, 5000), (exact, 10**6, 10_000)]
+    for gradient, n_rows, expected in cases:
+        assert _resolve_max_iter(binarizer, gradient, n_rows) == expected
+    assert _resolve_max_iter(SupervisedBinarizer(max_iter=7), exact, 100) == 7
 
 
 def test_a_control_variate_has_not_seen_the_draws_it_corrects():

@@ -18,6 +18,7 @@ from skopu.devices import resolve_device
 from skopu.exceptions import IncompatiblePartsError
 
 _CHUNK_ROWS = 4096
+_MAX_FREE_COMPONENTS = 4096
 # The mean has no variance, but at a price of zero nothing would keep that of the codes bounded.
 _KAPPA_OF_MEAN = 0.1
 
@@ -60,10 +61,17 @@ class EndToEnd(PartsMixin, BaseEstimator):
             return SupervisedBinarizer()
         if name == "ridge":
             return self._ridge_class(alpha="loo", kernel="linear")
-        if self.binarizer is None:
-            return OPURandomFeatures()
         # Features follow a binarizer given alone, otherwise it follows them.
-        return OPURandomFeatures(self.binarizer.n_components, opu=self.binarizer.opu)
+        binarizer = SupervisedBinarizer() if self.binarizer is None else self.binarizer
+        return OPURandomFeatures(self._n_components(binarizer), opu=binarizer.opu)
+
+    def _n_components(self, binarizer):
+        """Return the binarizer's, or for a mean, which takes no pass, enough for every form."""
+        if self.prediction != "mean":
+            return binarizer.n_components
+        n_forms = binarizer.n_bits * (binarizer.n_bits + 1) // 2
+        limit = getattr(binarizer.opu, "max_components", None) or _MAX_FREE_COMPONENTS
+        return max(binarizer.n_components, min(n_forms, limit, _MAX_FREE_COMPONENTS))
 
     def _part(self, name):
         given = getattr(self, name)

@@ -24,7 +24,8 @@ class EndToEndOPURegressor(MultiOutputMixin, RegressorMixin, EndToEnd):
     features : OPURandomFeatures or None, default=None
         Holds device, number and form of the features, for training and prediction;
         ``gamma="learn"`` is learned jointly with the encoder. None: device and number of
-        components are taken from ``binarizer``.
+        components are taken from ``binarizer``; for the mean, which takes no pass, at least
+        k(k + 1)/2 components, up to 4096, so that they span all quadratic forms of the bits.
     ridge : OPUKernelRidge or None, default=None
         The final readout; None: ``OPUKernelRidge(alpha="loo")``. Its kernel is set to "linear".
     prediction : {"draws", "threshold", "mean"}, default="draws"

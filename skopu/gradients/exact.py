@@ -16,8 +16,8 @@ class Exact(GradientEstimator):
 
     an upper bound of the one for :math:`\kappa = 1`.
 
-    The price: the form is free, while a device's features have D of its k(k + 1)/2 dimensions;
-    for D well below that, codes trained through the device fit it better.
+    The form is free, while a device's features have D of its k(k + 1)/2 dimensions: for D far
+    below that, codes trained through the device can fit it better.
 
     Examples
     --------

@@ -22,7 +22,10 @@ from skopu.training.loop import minibatches, run_loop
 from skopu.training.penalty import choose_penalty
 from skopu.training.rows import TrainingRows
 
-MAX_ITER, MAX_ITER_EXACT = 1500, 3000  # a step without device and draws is cheap, and pays
+MAX_ITER = 1500
+# Steps without device and draws are cheap: more of them, and 100 epochs where rows are many.
+_EXACT_ITER, _EXACT_EPOCHS, _MAX_EXACT_ITER = 3000, 100, 10_000
+_MAX_CHOICE_ITER = 1500
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,19 @@ def train_encoder(X, targets, weights, device, settings, seed):
     data = TrainingRows(X, targets.values, weights, settings, settings.dtype, seeds[1])
     encoder = make_encoder(X.shape[1], settings, seeds[5]).to(data.start_rows())
     n_outputs = targets.values.shape[1]
-    max_iter = settings.max_iter
-    if max_iter == "auto":
-        max_iter = MAX_ITER if gradient.uses_device else MAX_ITER_EXACT
+    max_iter = _resolve_max_iter(settings, gradient, data.n_rows)
     # Two pools of threads that take turns on the same cores wait for each other: the device's
     # product keeps its threads, torch's thin operations get one.
     with threadpool_limits(1, user_api="openmp"):
         penalty, errors = settings.encoder_penalty, {}
         if isinstance(penalty, str):
             penalty, errors = choose_penalty(
-                data, n_outputs, objective, settings, max(1, max_iter // 2), seeds[4]
+                data,
+                n_outputs,
+                objective,
+                settings,
+                n_iter=max(1, min(max_iter // 2, _MAX_CHOICE_ITER)),
+                seed=seeds[4],
             )
         model = _make_model(encoder, device, gradient, objective, penalty, settings, seeds[0])
         model.start(data.start_rows(), n_outputs, seeds[2])
@@ -92,6 +98,16 @@ def train_encoder(X, targets, weights, device, settings, seed):
         n_passes=model.n_passes,
         gradient=gradient,
     )
+
+
+def _resolve_max_iter(settings, gradient, n_rows):
+    """Return the number of minibatches that ``settings.max_iter`` stands for."""
+    if settings.max_iter != "auto":
+        return settings.max_iter
+    if gradient.uses_device:
+        return MAX_ITER
+    n_epochs = _EXACT_EPOCHS * n_rows // settings.batch_size
+    return min(max(_EXACT_ITER, n_epochs), _MAX_EXACT_ITER)
 
 
 def _make_model(encoder, device, gradient, objective, penalty, settings, seed):
