@@ -100,7 +100,7 @@ class BinaryMLPClassifier(PartsMixin, ClassifierMixin, BaseEstimator):
         What N does to each neuron; for "layer" after normalising the row.
     latent_coefs_, latent_scales_, latent_intercepts_ : list of ndarray or None
         The same for the latent weights; None for "bop".
-    alphas_ : ndarray of shape (n_layers_ - 1,) or None
+    alphas_ : ndarray of shape (n_layers - 1,) or None
         Scales of the penalty.
     scaler_ : transformer or None
         The fitted scaling of the inputs.
