@@ -13,6 +13,10 @@ class IncompatiblePartsError(ValueError):
     """Two parts (gradient, objective, device) cannot work together."""
 
 
+class CameraWarning(UserWarning):
+    """A camera saw too much or too little light; the message gives the measured fraction."""
+
+
 class InterruptedFitWarning(UserWarning):
     """A fit was cut short; the estimator keeps the best state it had reached."""
 

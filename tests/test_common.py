@@ -23,6 +23,9 @@ import skopu
 from skopu import (
     BinaryAutoencoder,
     BinaryMLPClassifier,
+    DFABinarizer,
+    DFAClassifier,
+    DFARegressor,
     EndToEndOPUClassifier,
     EndToEndOPURegressor,
     HyperplaneBinarizer,
@@ -32,7 +35,7 @@ from skopu import (
     OPURandomFeatures,
     SupervisedBinarizer,
 )
-from skopu.devices import SimulatedOPU
+from skopu.devices import OffAxisHolography, SimulatedOPU
 
 # The battery fits each estimator some sixty times: a short training is enough for it.
 BINARIZER = SupervisedBinarizer(n_bits=16, n_components=128, max_iter=50)
@@ -48,6 +51,23 @@ ESTIMATORS = [
     ),
     BinaryMLPClassifier((32,), max_iter=10, weight_optimizer="real", penalty="absolute"),
     BinaryAutoencoder(4, max_iter=5),
+    DFABinarizer(8, n_components=32, max_iter=5),
+    DFAClassifier((32,), max_iter=30, learning_rate_init=0.01),
+    DFAClassifier(
+        (16, 16),
+        max_iter=100,
+        learning_rate_init=0.02,
+        error_encoding="ternary",
+        early_stopping=True,
+    ),
+    DFARegressor((32,), max_iter=100, learning_rate_init=0.02),
+    DFARegressor(
+        (16,),
+        max_iter=40,
+        learning_rate_init=0.05,
+        projector=OffAxisHolography(),
+        error_encoding="sign",
+    ),
     NeuralDNFClassifier(5, max_iter=40),
     NeuralDNFClassifier(5, max_iter=60, weight_optimizer="ste", learning_rate=0.05),
     OPURandomFeatures(n_components=32),

@@ -10,11 +10,17 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from skopu import OPURandomFeatures, SupervisedBinarizer
-from skopu.devices import OPUDevice, SimulatedOPU, resolve_device
+from skopu.devices import Camera, OPUDevice, SimulatedOPU, resolve_device
 from skopu.exceptions import DeviceLimitError, NotBinaryError
 
 # A new device: add a line.
-DEVICES = [SimulatedOPU(), SimulatedOPU(7, max_bits=40), BlackBox(), Hardware()]
+DEVICES = [
+    SimulatedOPU(),
+    SimulatedOPU(7, max_bits=40),
+    SimulatedOPU(camera=Camera(None, exposure=1.0, read_noise=0, shot_noise=False)),
+    BlackBox(),
+    Hardware(),
+]
 
 
 @pytest.fixture(params=DEVICES, ids=lambda device: repr(device))

@@ -31,6 +31,7 @@ LAYERS = [
         "_kernel_ridge",
         "_end_to_end",
         "_binary_mlp",
+        "_dfa",
         "_rules",
         "_autoencoder",
         "_display",

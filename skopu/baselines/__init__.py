@@ -1,5 +1,6 @@
-"""Binarizers that skopu compares with: they do not learn from the task's loss."""
+"""Binarizers that skopu compares with: they do not follow the gradient of the task's loss."""
 
+from skopu.baselines._dfa import DFABinarizer
 from skopu.baselines._hyperplane import HyperplaneBinarizer
 
-__all__ = ["HyperplaneBinarizer"]
+__all__ = ["DFABinarizer", "HyperplaneBinarizer"]

@@ -1,7 +1,19 @@
-"""Devices that turn binary codes into intensities |Rz|^2."""
+"""Devices that turn binary codes into intensities |Rz|^2, and what is made of those."""
 
+from skopu.devices.anchors import AnchorRetrieval
 from skopu.devices.base import OPUDevice
+from skopu.devices.camera import Camera
+from skopu.devices.holography import OffAxisHolography, PhaseShiftingHolography
 from skopu.devices.registry import DEVICES, resolve_device
 from skopu.devices.simulated import SimulatedOPU
 
-__all__ = ["DEVICES", "OPUDevice", "SimulatedOPU", "resolve_device"]
+__all__ = [
+    "DEVICES",
+    "AnchorRetrieval",
+    "Camera",
+    "OPUDevice",
+    "OffAxisHolography",
+    "PhaseShiftingHolography",
+    "SimulatedOPU",
+    "resolve_device",
+]

@@ -117,6 +117,37 @@ class OPUDevice(BaseEstimator):
         self.n_passes += len(codes)
         return intensities
 
+    def interfere(self, codes, n_components, reference, oversampling=1):
+        r"""Project codes and let the light interfere with a reference beam before the camera.
+
+        Only devices with a reference arm can; :class:`OffAxisHolography` and
+        :class:`PhaseShiftingHolography` need it. The field :math:`Rz` has D speckle grains, its
+        D components, along a line of :math:`P = \lceil D \cdot oversampling \rceil` pixels: E
+        is the band-limited (periodic) interpolation through them.
+
+        Parameters
+        ----------
+        codes : array-like or sparse matrix of shape (n_frames, n_bits)
+            Zeros and ones; one frame each.
+        n_components : int
+            D.
+        reference : complex or ndarray broadcastable to (n_frames, P)
+            r, the field of the reference at each pixel.
+        oversampling : float, default=1
+            Pixels per component, at least 1.
+
+        Returns
+        -------
+        intensities : ndarray of shape (n_frames, P), float32 or float64
+            :math:`|E + r|^2` as the camera gives it.
+        """
+        codes = check_codes(codes)
+        n_pixels = int(np.ceil(n_components * oversampling))
+        self.check_size(codes.shape[1], n_pixels)
+        intensities = self._interfere(codes, n_components, reference, n_pixels)
+        self.n_passes += len(codes)
+        return intensities
+
     def check_size(self, n_bits, n_components, n_free=0):
         """Raise ``DeviceLimitError`` if the device lacks that many bits or components.
 
@@ -144,6 +175,13 @@ class OPUDevice(BaseEstimator):
         raise AttributeError(
             f"the matrix of {type(self).__name__} is not known (known_matrix is False); "
             "use a SimulatedOPU, or a method that treats the device as a black box."
+        )
+
+    def _interfere(self, codes, n_components, reference, n_pixels):
+        """Interferograms of checked uint8 codes; for subclasses with a reference arm."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no reference arm (it does not implement _interfere); "
+            "AnchorRetrieval needs only intensities."
         )
 
     def _project(self, codes, n_components):

@@ -4,10 +4,12 @@ from functools import cache
 from numbers import Integral
 
 import numpy as np
+from scipy import fft
 from scipy.special import ndtri
 from sklearn.utils import gen_batches
 
 from skopu.devices.base import OPUDevice
+from skopu.devices.camera import Sensor
 
 # A tile of R is made from its own stream of random bits, so that any part of the matrix can be
 # made without the rest, and a larger matrix contains the smaller ones.
@@ -37,13 +39,18 @@ class SimulatedOPU(OPUDevice):
         matrix changes between calls is of no use.
     max_bits, max_components : int or None, default=None
         Pretend to be a device with these limits.
+    camera : Camera or None, default=None
+        What reads the light; None: read exactly. With a camera, answers are noisy and differ
+        from call to call.
 
     Attributes
     ----------
     n_passes : int
         Codes projected so far.
     known_matrix : bool
-        True: ``matrix`` gives R.
+        True without a camera: ``matrix`` gives R. With a camera the answers are no longer those
+        of R, and the device keeps it to itself, as a machine does; ``SimulatedOPU`` with the
+        same seed and no camera tells it.
 
     References
     ----------
@@ -64,12 +71,16 @@ class SimulatedOPU(OPUDevice):
     True
     """
 
-    known_matrix = True
-
-    def __init__(self, random_state=0, *, max_bits=None, max_components=None):
+    def __init__(self, random_state=0, *, max_bits=None, max_components=None, camera=None):
         self.random_state = random_state
         self.max_bits = max_bits
         self.max_components = max_components
+        self.camera = camera
+
+    @property
+    def known_matrix(self):
+        """Whether ``matrix`` gives R."""
+        return self.camera is None
 
     def matrix(self, n_bits, n_components):
         """Return R.
@@ -82,12 +93,46 @@ class SimulatedOPU(OPUDevice):
         Returns
         -------
         R : ndarray of shape (n_components, n_bits), dtype complex64
+
+        Raises
+        ------
+        AttributeError
+            If there is a camera.
         """
+        if not self.known_matrix:
+            return super().matrix(n_bits, n_components)
         self.check_size(n_bits, n_components)
         parts = self._integers(n_bits, n_components) * _scale()
         return (parts[:, :n_components] + 1j * parts[:, n_components:]).T
 
     def _project(self, codes, n_components):
+        intensities = self._intensities(codes, n_components)
+        return intensities if self.camera is None else self._sensor().read(intensities)
+
+    def _interfere(self, codes, n_components, reference, n_pixels):
+        light = _on_pixels(self._field(codes, n_components), n_pixels)
+        light += np.asarray(reference, dtype=light.dtype)
+        intensities = light.real**2 + light.imag**2
+        return intensities if self.camera is None else self._sensor().read(intensities)
+
+    def _field(self, codes, n_components):
+        """Rz, (n_codes, D); complex128 unless a camera makes the digits beyond 7 worthless."""
+        integers = self._integers(codes.shape[1], n_components)
+        parts = codes.astype(integers.dtype) @ integers
+        real = np.float64 if self.camera is None else np.float32
+        field = np.empty((len(codes), n_components), dtype=np.result_type(real, np.complex64))
+        np.multiply(parts[:, :n_components], _scale(), out=field.real, dtype=real)
+        np.multiply(parts[:, n_components:], _scale(), out=field.imag, dtype=real)
+        return field
+
+    def _sensor(self):
+        """State of the camera; begins with the first frame."""
+        kept = getattr(self, "_kept_sensor", None)
+        if kept is None or kept.camera is not self.camera:
+            kept = self._kept_sensor = Sensor(self.camera)
+        return kept
+
+    def _intensities(self, codes, n_components):
         n_codes, n_bits = codes.shape
         integers = self._integers(n_bits, n_components)
         intensities = np.empty((n_codes, n_components), dtype=np.float32)
@@ -123,6 +168,18 @@ class SimulatedOPU(OPUDevice):
         state = super().__getstate__().copy()
         state.pop("_kept", None)
         return state
+
+
+def _on_pixels(field, n_pixels):
+    """Interpolate fields (n, D), periodic and band-limited, to a finer grid."""
+    n_components = field.shape[1]
+    if n_pixels == n_components:
+        return field
+    spectrum = np.zeros((len(field), n_pixels), dtype=field.dtype)
+    bins = np.arange(n_components) - n_components // 2
+    spectrum[:, bins] = fft.fft(field, axis=1)[:, bins]
+    spectrum *= n_pixels / n_components
+    return fft.ifft(spectrum, axis=1, overwrite_x=True)
 
 
 def _check_seed(random_state):
