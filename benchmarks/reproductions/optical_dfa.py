@@ -11,7 +11,8 @@ standard deviation of three seeds, test accuracy on all 10000 test images.
 
 Some minutes a row on one core. ``--save FILE`` keeps every fit, and a second run with the same
 file computes only what is missing; ``--optical`` adds the rows with simulated holography;
-``--speed`` only times an epoch of each algorithm and of MLPClassifier.
+``--figure FILE`` draws loss and alignment; ``--speed`` only times an epoch of each algorithm and
+of MLPClassifier.
 """
 
 import argparse
@@ -205,6 +206,30 @@ HEADER = [
 ]
 
 
+def draw(named, path):
+    """Draw loss and alignment of every row (name, results of the seeds) against epochs."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    for number, (name, found) in enumerate(named):
+        epochs = np.arange(1, len(found[0]["loss"]) + 1)
+        style = {"label": name, "color": f"C{number}"}
+        axes[0].plot(epochs, np.mean([r["loss"] for r in found], axis=0), **style)
+        if not found[0]["alignment"]:
+            continue
+        cosines = np.array([r["alignment"] for r in found], dtype=float)
+        cosines[cosines == 0] = np.nan  # a minibatch without an update
+        for layer, ax in enumerate(axes[1:]):
+            ax.plot(epochs, np.nanmean(cosines[:, :, layer], axis=0), **style)
+    axes[0].set(yscale="log", ylabel="training loss")
+    for layer, ax in enumerate(axes[1:], start=1):
+        ax.set(ylim=(0, 1), ylabel=f"alignment with backpropagation, layer {layer}")
+    for ax in axes:
+        ax.set_xlabel("epochs")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    figure.savefig(path, dpi=80)
+
+
 def compare_speed(data, n_rows=6400, n_rounds=4):
     """Return a table of seconds an epoch: medians of rounds in which all take turns."""
     X, y = data[0][:n_rows], data[1][:n_rows]
@@ -236,6 +261,7 @@ def main():
     parser.add_argument("--optical", action="store_true", help="with simulated holography")
     parser.add_argument("--speed", action="store_true", help="only time an epoch of each")
     parser.add_argument("--only", help="rows whose name holds this")
+    parser.add_argument("--figure", help="draw loss and alignment into this file")
     args = parser.parse_args()
     if not args.data:
         sys.exit("give the folder of mnist.npz by --data or SKOPU_DATA")
@@ -246,11 +272,14 @@ def main():
     rows, with_light = (SMALL_ROWS, SMALL_OPTICAL) if args.small else (ROWS, OPTICAL)
     rows = [r for r in rows + with_light * args.optical if not args.only or args.only in r[0]]
     store, data = Store(args.save), load(args.data)
-    lines = []
+    lines, named = [], []
     for name, published, settings in tqdm(rows, desc="rows"):
         found = [store.get({**base, **settings}, seed, data) for seed in seeds]
         lines.append(describe(name, published, found))
+        named.append((name, found))
     print(table(HEADER, lines))
+    if args.figure:
+        draw(named, args.figure)
 
 
 if __name__ == "__main__":
