@@ -223,7 +223,7 @@ def draw(named, path):
             ax.plot(epochs, np.nanmean(cosines[:, :, layer], axis=0), **style)
     axes[0].set(yscale="log", ylabel="training loss")
     for layer, ax in enumerate(axes[1:], start=1):
-        ax.set(ylim=(0, 1), ylabel=f"alignment with backpropagation, layer {layer}")
+        ax.set(ylim=(0, 1), ylabel=f"alignment, layer {layer}")
     for ax in axes:
         ax.set_xlabel("epochs")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
