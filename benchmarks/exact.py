@@ -110,7 +110,7 @@ def main():
     for name in options.sets:
         for method in options.methods:
             errors, seconds, passes = zip(*(found[name, method, s] for s in options.seeds))
-            error = format_error(np.mean(errors), np.std(errors))
+            error = format_error(np.mean(errors), np.std(errors, ddof=1))
             cost = f"{np.mean(seconds):.1f} | {np.mean(passes):,.0f}"
             print(f"| {name} | {method} | {error} | {cost} |")
 
