@@ -12,6 +12,7 @@ from skopu._rows import merge_repeated_rows
 from skopu._validation import (
     Interval,
     StrOptions,
+    check_layer_sizes,
     check_weights,
     fit_context,
     validate_data,
@@ -188,7 +189,7 @@ class BinaryAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         # torch is loaded by the first fit, not by importing the package.
         from skopu.training.autoencoder import train_autoencoder
 
-        _check_sizes(self.hidden_layer_sizes)
+        check_layer_sizes(self.hidden_layer_sizes)
         X = self._rows(X, ensure_min_samples=2)
         weights = check_weights(sample_weight, X)
         (seed,) = draw_seeds(self.random_state, 1)
@@ -317,14 +318,6 @@ class BinaryAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _check_sizes(sizes):
-    if any(not isinstance(size, Integral) or size < 1 for size in np.atleast_1d(sizes).tolist()):
-        raise ValueError(
-            f"hidden_layer_sizes={sizes!r} must hold whole numbers above 0, such as (128,); () is "
-            "for no hidden layer."
-        )
 
 
 def psnr(clean, restored):

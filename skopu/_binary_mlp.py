@@ -19,6 +19,7 @@ from skopu._validation import (
     HasMethods,
     Interval,
     StrOptions,
+    check_layer_sizes,
     check_weights,
     fit_context,
     validate_data,
@@ -244,7 +245,7 @@ class BinaryMLPClassifier(PartsMixin, ClassifierMixin, BaseEstimator):
         # torch is loaded by the first fit, not by importing the package.
         from skopu.training.binary_network import train_network
 
-        hidden = _check_sizes(self.hidden_layer_sizes)
+        hidden = check_layer_sizes(self.hidden_layer_sizes)
         self._check_pairs()
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32))
         check_classification_targets(y)
@@ -346,19 +347,6 @@ class BinaryMLPClassifier(PartsMixin, ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _check_sizes(sizes):
-    """Return the hidden layers' sizes as a list of int."""
-    found = np.atleast_1d(sizes)
-    if found.ndim != 1 or not all(np.issubdtype(type(size), np.integer) for size in found):
-        raise ValueError(
-            f"hidden_layer_sizes={sizes!r} must be an integer or a sequence of integers, such as "
-            "(256, 128)."
-        )
-    if (found < 1).any():
-        raise ValueError(f"hidden_layer_sizes={sizes!r} must be at least 1 each.")
-    return found.tolist()
 
 
 def _columns(layers):

@@ -1,5 +1,7 @@
 """The one door to scikit-learn's private helpers, so that a rename is mended here."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -9,6 +11,7 @@ __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
+    "check_layer_sizes",
     "check_weights",
     "fit_context",
     "validate_data",
@@ -30,3 +33,17 @@ def check_weights(sample_weight, X):
                 "sample_weight adds up to more than a float can hold: divide it by its maximum."
             )
     return weights
+
+
+def check_layer_sizes(sizes, min_layers=0):
+    """Return the sizes of hidden layers, an int or a sequence of int, as a list of int."""
+    found = np.atleast_1d(sizes)
+    whole = found.ndim == 1 and all(
+        isinstance(size, Integral) and size >= 1 for size in found.tolist()
+    )
+    if not whole or len(found) < min_layers:
+        none = " or () for no hidden layer" if min_layers == 0 else ""
+        raise ValueError(
+            f"hidden_layer_sizes={sizes!r} must hold whole numbers above 0, such as (128,){none}."
+        )
+    return [int(size) for size in found]

@@ -288,8 +288,8 @@ def test_history_is_drawn(fitted):
             "adaptive_noise=True moves weights that are binary",
         ),
         ({"weight_optimizer": "ste", "penalty": "abs"}, "penalty='abs' is not known"),
-        ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes=\(8, 0\) must be at least 1"),
-        ({"hidden_layer_sizes": (8, 2.5)}, "must be an integer or a sequence of integers"),
+        ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes=\(8, 0\) must hold whole numbers"),
+        ({"hidden_layer_sizes": (8, 2.5)}, "must hold whole numbers above 0"),
         ({"batch_size": 1}, "normalization='batch' needs minibatches of at least 2 rows"),
     ],
 )

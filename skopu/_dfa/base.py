@@ -12,7 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skopu._random import draw_seeds
 from skopu._rows import merge_repeated_rows
-from skopu._validation import HasMethods, Interval, StrOptions, validate_data
+from skopu._validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_layer_sizes,
+    validate_data,
+)
 from skopu.exceptions import IncompatiblePartsError
 
 _CHUNK_ROWS = 4096
@@ -101,7 +107,7 @@ class DFANetwork(BaseEstimator):
         from skopu.nn.feedback import FeedbackNetwork, affine
         from skopu.training.feedback import train_network
 
-        hidden = check_sizes(self.hidden_layer_sizes)
+        hidden = check_layer_sizes(self.hidden_layer_sizes, min_layers=1)
         check_projector(self)
         n_outputs = targets.values.shape[1]
         goes_on = hasattr(self, "coefs_") and (is_partial or self.warm_start)
@@ -219,16 +225,3 @@ def check_projector(estimator):
             f"projector={estimator.projector!r} displays binary patterns, and error_encoding=None "
             "leaves the errors real: use error_encoding='ternary' or 'sign', or projector=None."
         )
-
-
-def check_sizes(sizes):
-    """Return the hidden layers' sizes as a list of int."""
-    found = np.atleast_1d(sizes)
-    if found.ndim != 1 or not all(np.issubdtype(type(size), np.integer) for size in found):
-        raise ValueError(
-            f"hidden_layer_sizes={sizes!r} must be an integer or a sequence of integers, such as "
-            "(256, 128)."
-        )
-    if len(found) < 1 or (found < 1).any():
-        raise ValueError(f"hidden_layer_sizes={sizes!r} must name one layer or more of size >= 1.")
-    return found.tolist()
