@@ -80,7 +80,7 @@ class DFAClassifier(ClassifierMixin, DFANetwork):
         :math:`B_i`; None where there is a projector, or nothing to project.
     projector_ : object or None
         The projector in use.
-    alignment_ : ndarray of shape (n_iter_, n_hidden_layers) or None
+    alignment_ : ndarray of shape (n_iter, n_hidden_layers) or None
         Cosine between the update of a hidden layer and that of backpropagation, on the last
         minibatch of each epoch; NaN where there is no update, as when no error of this minibatch
         reaches the threshold.
