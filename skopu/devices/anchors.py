@@ -3,8 +3,8 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
+from skopu._validation import Interval
 from skopu.devices.retrieval import LinearRetrieval
 
 

@@ -5,8 +5,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from skopu._validation import Interval, StrOptions
 from skopu.exceptions import CameraWarning
 
 _LEVEL = 0.8  # of full scale: where automatic exposure puts the bright pixels

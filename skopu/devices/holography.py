@@ -4,8 +4,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import fft
-from sklearn.utils._param_validation import Interval
 
+from skopu._validation import Interval
 from skopu.devices.retrieval import LinearRetrieval
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import gen_batches
-from sklearn.utils._param_validation import HasMethods
 
 from skopu._parts import resolve_part
+from skopu._validation import HasMethods
 from skopu.devices.base import check_codes
 from skopu.devices.registry import DEVICES
 

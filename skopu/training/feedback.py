@@ -8,7 +8,7 @@ import torch
 from torch.optim import Adam
 
 from skopu._random import draw_seeds
-from skopu._tensors import Inputs, to_numpy, to_tensor
+from skopu._tensors import Inputs, to_numpy
 from skopu.losses import LOSSES
 from skopu.nn.encoders import LinearEncoder
 from skopu.nn.feedback import (
@@ -20,6 +20,7 @@ from skopu.nn.feedback import (
     feedback_surrogate,
 )
 from skopu.training.loop import cosine_decay, minibatches, no_decay, run_loop
+from skopu.training.rows import TrainingRows
 
 _MAX_START_ROWS = 16384
 
@@ -74,7 +75,7 @@ def train_network(
         If the projector raised, the state at that moment with the exception as ``fault``.
     """
     split_seed, batch_seed = draw_seeds(seed, 2)
-    data = _Data(X, targets.values, weights, settings, split_seed)
+    data = TrainingRows(X, targets.values, weights, settings, "float32", split_seed)
     epochs = _Epochs(network.to(settings.torch_device), feedback, data, targets.loss, settings)
     fault = None
     try:
@@ -95,27 +96,6 @@ def train_network(
     )
 
 
-class _Data:
-    """Training and validation rows as tensors."""
-
-    def __init__(self, X, targets, weights, settings, seed):
-        device, dtype = settings.torch_device, "float32"
-        self._inputs = Inputs(X, device, dtype)
-        self._targets = to_tensor(targets, device, dtype)
-        self._weights = to_tensor(weights / weights.mean(), device, dtype)
-        order = np.random.default_rng(seed).permutation(len(weights))
-        n_held_out = 0
-        if settings.early_stopping:
-            share = round(settings.validation_fraction * len(order))
-            n_held_out = min(max(1, share), len(order) - 1)
-        self.held_out, self.train = order[:n_held_out], np.sort(order[n_held_out:])
-
-    def rows(self, indices):
-        """Return inputs, targets and weights of rows."""
-        chosen = torch.as_tensor(indices, device=self._targets.device)
-        return self._inputs.rows(indices), self._targets[chosen], self._weights[chosen]
-
-
 class _Epochs:
     """The steps of a training run and its records."""
 
@@ -124,7 +104,7 @@ class _Epochs:
         self._loss = LOSSES[loss]()
         # Half of the squared error: the error is then the difference, in units of the targets.
         self._factor = 0.5 if loss == "squared_error" else 1.0
-        n_rows = len(data.train)
+        n_rows = data.n_rows
         batch_size = 200 if settings.batch_size == "auto" else settings.batch_size
         self._batch_size = min(batch_size, n_rows)
         self.n_batches = max(1, n_rows // self._batch_size)
@@ -133,7 +113,7 @@ class _Epochs:
 
     def train(self, n_epochs, decay, seed, moments):
         """Run the loop; return its ``Run``."""
-        settings, n_rows = self.settings, len(self.data.train)
+        settings, n_rows = self.settings, self.data.n_rows
         self._batches = minibatches(n_rows, self._batch_size, seed)
         self.optimizer = self._make_optimizer(moments)
         return run_loop(
@@ -164,7 +144,7 @@ class _Epochs:
         return optimizer
 
     def _step(self):
-        X, targets, weights = self.data.rows(self.data.train[next(self._batches)])
+        X, targets, weights = self.data.rows(next(self._batches))
         is_local = self.settings.algorithm != "backprop"
         hidden, outputs = self.network.activations(X, local=is_local)
         with torch.no_grad():
@@ -212,7 +192,7 @@ class _Epochs:
 
     @torch.no_grad()
     def _validate(self):
-        X, targets, weights = self.data.rows(self.data.held_out)
+        X, targets, weights = self.data.held_out()
         losses = self._factor * self._loss.value(self.network(X), targets)
         return (weights * losses).mean().item()
 
