@@ -3,6 +3,7 @@
 from skopu._autoencoder import BinaryAutoencoder
 from skopu._binarizer import SupervisedBinarizer
 from skopu._binary_mlp import BinaryMLPClassifier
+from skopu._cross_fitted import CrossFittedOPUClassifier, CrossFittedOPURegressor
 from skopu._dfa import DFAClassifier, DFARegressor
 from skopu._display import ConvergenceDisplay
 from skopu._end_to_end import EndToEndOPUClassifier, EndToEndOPURegressor
@@ -17,6 +18,8 @@ __all__ = [
     "BinaryAutoencoder",
     "BinaryMLPClassifier",
     "ConvergenceDisplay",
+    "CrossFittedOPUClassifier",
+    "CrossFittedOPURegressor",
     "DFABinarizer",
     "DFAClassifier",
     "DFARegressor",

@@ -166,7 +166,7 @@ def test_exact_model_has_the_loss_of_real_weights(X, method):
     model = BinaryExactModel(binary, loss, *settings)
     model.start(X, 2, seed=0)
     real.weight.data, real.bias.data = binary.weight.detach(), binary.bias.detach()
-    other = ExactModels(real, 2, loss, *([value] for value in settings))
+    other = ExactModels([real], 2, loss, *([value] for value in settings))
     for ours, theirs in zip(model.models.readout.parameters(), other.readout.parameters()):
         ours.data.normal_(generator=source)
         theirs.data.copy_(ours)

@@ -23,6 +23,8 @@ import skopu
 from skopu import (
     BinaryAutoencoder,
     BinaryMLPClassifier,
+    CrossFittedOPUClassifier,
+    CrossFittedOPURegressor,
     DFABinarizer,
     DFAClassifier,
     DFARegressor,
@@ -80,6 +82,8 @@ ESTIMATORS = [
     OPUKernelRidge(kernel="precomputed"),
     OPUKernelRidgeClassifier(n_components=256, binarizer=BINARIZER),
     OPUKernelRidgeClassifier(kernel="linear"),
+    CrossFittedOPURegressor(8, cv=2, max_iter=20),
+    CrossFittedOPUClassifier(8, cv=2, max_iter=20),
     EndToEndOPURegressor(BINARIZER, n_draws=3),
     EndToEndOPURegressor(BINARIZER, prediction="mean"),
     EndToEndOPUClassifier(BINARIZER, n_draws=3),

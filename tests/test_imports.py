@@ -21,8 +21,9 @@ LAYERS = [
         "_rows",
         "_targets",
         "_scaling",
+        "_temperature",
     ],
-    ["kernels", "ridge", "losses", "penalties", "optim", "devices"],
+    ["kernels", "ridge", "cross_fitting", "losses", "penalties", "optim", "devices"],
     ["nn", "gradients", "objectives"],
     ["training"],
     [
@@ -30,6 +31,7 @@ LAYERS = [
         "_binarizer",
         "_kernel_ridge",
         "_end_to_end",
+        "_cross_fitted",
         "_binary_mlp",
         "_dfa",
         "_rules",

@@ -194,7 +194,7 @@ def test_exact_models_match_enumeration():
     encoder = LinearEncoder(4, N_BITS).double()
     X = torch.randn(9, 4, generator=torch.Generator().manual_seed(0)).double()
     encoder.start(X, 0)
-    models = ExactModels(encoder, 2, SquaredError(), [0.3], [0.0], [0.0]).double()
+    models = ExactModels([encoder], 2, SquaredError(), [0.3], [0.0], [0.0]).double()
     forms = random_forms(2)
     with torch.no_grad():
         models.readout.bias.copy_(forms.bias[None])

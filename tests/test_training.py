@@ -81,7 +81,7 @@ class TestExactModels:
         encoder = LinearEncoder(4, 5)
         X = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
         encoder.start(X, 0)
-        models = ExactModels(encoder, 1, SquaredError(), [0.0, 0.4], [0.1, 0.2], [0.3, 0.5])
+        models = ExactModels([encoder] * 2, 1, SquaredError(), [0.0, 0.4], [0.1, 0.2], [0.3, 0.5])
         for parameter in models.readout.parameters():
             torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2))
         y = torch.randn(2, 9, 1, generator=torch.Generator().manual_seed(1))

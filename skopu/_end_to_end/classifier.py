@@ -1,8 +1,6 @@
 """Classification with binarizer, features and readout trained jointly."""
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -10,6 +8,7 @@ from skopu import ridge
 from skopu._end_to_end.base import EndToEnd
 from skopu._kernel_ridge import OPUKernelRidgeClassifier
 from skopu._targets import check_several_classes, signed_targets
+from skopu._temperature import fit_temperature, probabilities_of_scores
 from skopu._validation import check_weights, fit_context, validate_data
 
 
@@ -113,7 +112,7 @@ class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
             self.ridge_.fit_intercept,
             alphas=[self.ridge_.alpha_],
         )
-        self.temperature_ = _fit_temperature(choice.predictions, codes[kept], row_weights)
+        self.temperature_ = fit_temperature(choice.predictions, codes[kept], row_weights)
         return self
 
     def decision_function(self, X):
@@ -158,20 +157,5 @@ class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``.
         """
-        decision = self.decision_function(X)
-        scores = self.temperature_ * decision
-        if scores.ndim == 1:
-            return np.column_stack([expit(-scores), expit(scores)])
-        return softmax(scores, axis=1)
-
-
-def _fit_temperature(scores, codes, weights):
-    """Factor of the scores (n, q) that minimises the log loss of the class numbers (n,)."""
-    if scores.shape[1] == 1:
-        scores = np.hstack([np.zeros_like(scores), scores])
-
-    def log_loss(log_factor):
-        log_proba = log_softmax(np.exp(log_factor) * scores, axis=1)
-        return -np.average(log_proba[np.arange(len(codes)), codes], weights=weights)
-
-    return float(np.exp(minimize_scalar(log_loss, bounds=(-5, 5), method="bounded").x))
+        scores = self.decision_function(X)
+        return probabilities_of_scores(self.temperature_ * scores)

@@ -22,8 +22,8 @@ class ExactModels(nn.Module):
 
     Parameters
     ----------
-    encoder : LinearEncoder
-        With its starting weights, the same for every model.
+    encoders : sequence of LinearEncoder
+        One for each model, with its starting weights.
     n_outputs : int
         q.
     loss : object with ``value`` and ``curvature``
@@ -31,12 +31,11 @@ class ExactModels(nn.Module):
         One for each model.
     """
 
-    def __init__(self, encoder, n_outputs, loss, kappas, encoder_penalties, readout_penalties):
+    def __init__(self, encoders, n_outputs, loss, kappas, encoder_penalties, readout_penalties):
         super().__init__()
-        n_models = len(kappas)
-        self.weight = nn.Parameter(encoder.weight.detach().repeat(n_models, 1, 1))
-        self.bias = nn.Parameter(encoder.bias.detach().repeat(n_models, 1, 1))
-        self.readout = QuadraticReadout(n_models, self.weight.shape[1], n_outputs)
+        self.weight = nn.Parameter(torch.stack([e.weight.detach() for e in encoders]))
+        self.bias = nn.Parameter(torch.stack([e.bias.detach()[None] for e in encoders]))
+        self.readout = QuadraticReadout(len(encoders), self.weight.shape[1], n_outputs)
         self.loss = loss
         for name, values in (
             ("kappas", kappas),
@@ -92,7 +91,7 @@ class ExactModel(nn.Module):
     def start(self, X, n_outputs, seed):
         """Set starting weights from inputs (n, d)."""
         self.encoder.start(X, seed)
-        self.models = ExactModels(self.encoder, n_outputs, self.loss_function, *self._strengths)
+        self.models = ExactModels([self.encoder], n_outputs, self.loss_function, *self._strengths)
         self.to(X)
 
     def groups(self, learning_rate, readout_learning_rate):

@@ -51,7 +51,7 @@ def choose_penalty(data, n_outputs, objective, settings, n_iter, seed):
     # Isolated leaves the variance free, and an exact optimiser would drive it up without end.
     kappas = [max(objective.kappa, _KAPPA)] * n_models
     models = ExactModels(
-        encoder,
+        [encoder] * n_models,
         n_outputs,
         objective.loss,
         kappas=kappas,

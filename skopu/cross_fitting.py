@@ -1,0 +1,165 @@
+r"""Cross-fitting: folds, ridge paths judged on rows left out, and the choice of what to average.
+
+Shapes: targets (n, q), weights (n,), penalties (a,). A penalty is relative: it is multiplied
+by the trace of the centred, weighted kernel, so that one grid suits every data set and every
+number of rows.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg
+from sklearn.utils import gen_batches
+
+_CHUNK_ROWS = 2048
+_JITTER = 1e-12  # relative, on the kernel of the landmarks
+
+
+class RidgePath(NamedTuple):
+    """Kernel ridge for many penalties: predictions are ``K @ dual[a] + intercept[a]``.
+
+    Attributes
+    ----------
+    dual : ndarray of shape (a, m, q)
+        For the m centres.
+    intercept : ndarray of shape (a, q)
+    """
+
+    dual: np.ndarray
+    intercept: np.ndarray
+
+
+def assign_folds(n_rows, n_folds, classes, seed):
+    """Return the fold of each row, at random; every class is spread evenly if there are any.
+
+    Parameters
+    ----------
+    n_rows, n_folds : int
+    classes : ndarray of shape (n_rows,) or None
+    seed : int
+
+    Returns
+    -------
+    folds : ndarray of shape (n_rows,) of int
+    """
+    order = np.random.default_rng(seed).permutation(n_rows)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    folds = np.empty(n_rows, dtype=int)
+    folds[order] = np.arange(n_rows) % n_folds
+    return folds
+
+
+def ridge_path(kernel, rows, Y, weights, alphas, max_centres, seed):
+    """Fit kernel ridge with an intercept for every penalty.
+
+    Exactly if there are at most ``max_centres`` rows; otherwise with that many of them, drawn
+    at random, as centres (the Nystroem approximation), a chunk of rows at a time.
+
+    Parameters
+    ----------
+    kernel : callable
+        ``kernel(rows, centres)`` gives the kernel between rows, by their numbers.
+    rows : ndarray of int
+        What to fit to.
+    Y : ndarray of shape (n, q)
+        Targets of these rows.
+    weights : ndarray of shape (n,)
+    alphas : sequence of float
+    max_centres, seed : int
+
+    Returns
+    -------
+    path : RidgePath
+    centres : ndarray of int
+        Numbers of the rows that the dual coefficients belong to.
+    """
+    if len(rows) <= max_centres:
+        return _exact_path(kernel(rows, rows), Y, weights, alphas), rows
+    chosen = np.random.default_rng(seed).choice(len(rows), max_centres, replace=False)
+    centres = rows[np.sort(chosen)]
+    return _landmark_path(kernel, rows, centres, Y, weights, alphas), centres
+
+
+def _exact_path(K, Y, weights, alphas):
+    """One eigendecomposition of the centred kernel serves every penalty."""
+    share, root = weights / weights.sum(), np.sqrt(weights)
+    row = K @ share
+    system = (K - row[:, None] - row + share @ row) * np.outer(root, root)
+    eigenvalues, vectors = linalg.eigh(system, overwrite_a=True, check_finite=False)
+    eigenvalues = np.maximum(eigenvalues, 0)
+    total = eigenvalues.sum() or 1.0
+    mean = share @ Y
+    projected = vectors.T @ (root[:, None] * (Y - mean))
+    duals, intercepts = [], []
+    for alpha in alphas:
+        dual = root[:, None] * (vectors @ (projected / (eigenvalues + alpha * total)[:, None]))
+        dual -= share[:, None] * dual.sum(0)
+        duals.append(dual)
+        intercepts.append(mean - row @ dual)
+    return RidgePath(np.array(duals), np.array(intercepts))
+
+
+def _landmark_path(kernel, rows, centres, Y, weights, alphas):
+    """Ridge on the features ``K(rows, centres) L^-T``, with L L' the kernel of the centres."""
+    inner = kernel(centres, centres)
+    inner[np.diag_indices_from(inner)] += _JITTER * np.trace(inner)
+    factor = linalg.cholesky(inner, lower=True, overwrite_a=True, check_finite=False)
+
+    def features(part):
+        return linalg.solve_triangular(factor, kernel(part, centres).T, lower=True).T
+
+    n_centres, total = len(centres), weights.sum()
+    gram, cross = np.zeros((n_centres, n_centres)), np.zeros((n_centres, Y.shape[1]))
+    sums, mean = np.zeros(n_centres), weights @ Y / total
+    for chunk in gen_batches(len(rows), _CHUNK_ROWS):
+        Phi, w = features(rows[chunk]), weights[chunk]
+        gram += (Phi.T * w) @ Phi
+        cross += (Phi.T * w) @ (Y[chunk] - mean)
+        sums += w @ Phi
+    gram -= np.outer(sums, sums) / total
+    eigenvalues, vectors = linalg.eigh(gram, overwrite_a=True, check_finite=False)
+    eigenvalues = np.maximum(eigenvalues, 0)
+    size = eigenvalues.sum() or 1.0
+    projected = vectors.T @ cross
+    duals, intercepts = [], []
+    for alpha in alphas:
+        coef = vectors @ (projected / (eigenvalues + alpha * size)[:, None])
+        duals.append(linalg.solve_triangular(factor, coef, lower=True, trans="T"))
+        intercepts.append(mean - sums @ coef / total)
+    return RidgePath(np.array(duals), np.array(intercepts))
+
+
+def greedy_average(predictions, Y, weights, n_picks):
+    """Choose what to average: one candidate at a time, with replacement.
+
+    Every pick is the candidate with which the average so far has the least squared error
+    (Caruana et al., "Ensemble selection from libraries of models", ICML 2004). Picking
+    several times gives weight; a candidate never picked costs nothing.
+
+    Parameters
+    ----------
+    predictions : ndarray of shape (c, n, q)
+        Of rows that a candidate has not seen.
+    Y : ndarray of shape (n, q)
+    weights : ndarray of shape (n,)
+    n_picks : int
+
+    Returns
+    -------
+    shares : ndarray of shape (c,)
+        Share of each candidate in the average; they add up to 1.
+    error : float
+        Weighted mean squared error of the average, over rows and outputs.
+    """
+    scale = np.sqrt(weights / (weights.sum() * Y.shape[1]))[:, None]
+    residuals = ((predictions - Y) * scale).reshape(len(predictions), -1)
+    gram = residuals @ residuals.T
+    counts, crossed, total = np.zeros(len(gram)), np.zeros(len(gram)), 0.0
+    for picks in range(1, n_picks + 1):
+        errors = (total + 2 * crossed + np.diag(gram)) / picks**2
+        best = int(np.argmin(errors))
+        total = errors[best] * picks**2
+        crossed += gram[best]
+        counts[best] += 1
+    return counts / n_picks, float(max(total, 0.0) / n_picks**2)
