@@ -18,11 +18,15 @@ from skopu.comparison.figure import check_figure_path, draw
 from skopu.comparison.methods import (
     METHODS,
     Method,
-    RBFGaussianProcess,
     Settings,
-    SignedTargetsClassifier,
-    TunedKernelRidge,
     count_passes,
+)
+from skopu.comparison.peers import (
+    QuantileInputs,
+    RBFGaussianProcess,
+    SignedTargetsClassifier,
+    TunedFourierRidge,
+    TunedKernelRidge,
 )
 from skopu.comparison.problems import (
     BUNDLED,

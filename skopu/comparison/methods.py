@@ -1,18 +1,19 @@
-"""The methods that are compared, and the peers' estimators made fit for it."""
+"""The methods that are compared."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-from sklearn.kernel_ridge import KernelRidge
-from sklearn.model_selection import GridSearchCV, KFold
+from scipy.stats import loguniform
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.model_selection import KFold, RandomizedSearchCV, StratifiedKFold
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 
 from skopu import (
+    CrossFittedOPUClassifier,
+    CrossFittedOPURegressor,
+    DFABinarizer,
     EndToEndOPUClassifier,
     EndToEndOPURegressor,
     HyperplaneBinarizer,
@@ -21,18 +22,30 @@ from skopu import (
     OPURandomFeatures,
     SupervisedBinarizer,
 )
-from skopu._targets import signed_targets
+from skopu.comparison.peers import (
+    QuantileInputs,
+    RBFGaussianProcess,
+    SignedTargetsClassifier,
+    TunedFourierRidge,
+    TunedKernelRidge,
+)
 from skopu.comparison.problems import CLASSIFICATION
+
+_N_FOLDS = 3  # of the search
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes shared by the methods that use a device; the defaults are the estimators' own."""
+    """Sizes shared by the methods that use a device; the defaults are the estimators' own.
+
+    ``n_candidates`` settings are tried for methods that have a ``space``; 0: their defaults.
+    """
 
     n_bits: int = 64
     n_components: int = 1024
     max_iter: int = 1500
     n_draws: int = 10
+    n_candidates: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,87 +61,15 @@ class Method:
         on the training part, and a standardised target or class numbers.
     max_train_rows : int or None, default=None
         The method is left out where the training part is larger.
+    space : dict, default={}
+        Distributions of ``RandomizedSearchCV``, where a comparison tunes its methods; methods
+        without one tune themselves or have nothing to tune.
     """
 
     label: str
     make: Callable
     max_train_rows: int | None = None
-
-
-class SignedTargetsClassifier(ClassifierMixin, BaseEstimator):
-    """Classify with a regressor of targets -1 and 1; the largest output wins.
-
-    Parameters
-    ----------
-    regressor : regressor
-        Fitted to one column for two classes, otherwise to one column for each class.
-    """
-
-    def __init__(self, regressor):
-        self.regressor = regressor
-
-    def fit(self, X, y):
-        """Fit the regressor to signed targets."""
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        targets = signed_targets(codes, len(self.classes_))
-        targets = targets[:, 0] if targets.shape[1] == 1 else targets
-        self.regressor_ = clone(self.regressor).fit(X, targets)
-        return self
-
-    def predict(self, X):
-        """Predict labels."""
-        scores = self.regressor_.predict(X)
-        winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[winners]
-
-
-class TunedKernelRidge(RegressorMixin, BaseEstimator):
-    """RBF kernel ridge; alpha and gamma from a grid, by squared error over five folds.
-
-    The grid of gamma is relative to the number of columns, which is known in ``fit`` only.
-
-    Parameters
-    ----------
-    random_state : int or None, default=None
-        Source of the folds.
-    """
-
-    def __init__(self, random_state=None):
-        self.random_state = random_state
-
-    def fit(self, X, y):
-        """Search the grid and refit the best on all rows."""
-        grid = {
-            "alpha": np.logspace(-4, 1, 6),
-            "gamma": 2.0 ** np.arange(-5, 3) / X.shape[1],
-        }
-        folds = KFold(5, shuffle=True, random_state=self.random_state)
-        model = KernelRidge(kernel="rbf")
-        self.search_ = GridSearchCV(model, grid, scoring="neg_mean_squared_error", cv=folds)
-        self.search_.fit(X, y)
-        return self
-
-    def predict(self, X):
-        """Predict targets."""
-        return self.search_.predict(X)
-
-
-class RBFGaussianProcess(RegressorMixin, BaseEstimator):
-    """Gaussian process with kernel constant * RBF + white noise, by marginal likelihood.
-
-    The search starts at length scale sqrt(d): at 1 the rows of a standardised table of many
-    columns are so far apart that the likelihood is flat.
-    """
-
-    def fit(self, X, y):
-        """Maximise the marginal likelihood."""
-        kernel = ConstantKernel() * RBF(np.sqrt(X.shape[1])) + WhiteKernel(0.1)
-        self.process_ = GaussianProcessRegressor(kernel).fit(X, y)
-        return self
-
-    def predict(self, X):
-        """Predict targets."""
-        return self.process_.predict(X)
+    space: dict = field(default_factory=dict)
 
 
 def _make_joint(task, settings, seed, objective):
@@ -151,8 +92,24 @@ def _make_chain(task, settings, seed):
     return _behind(binarizer, task, settings)
 
 
+def _make_exact(task, settings, seed):
+    model = EndToEndOPUClassifier if task == CLASSIFICATION else EndToEndOPURegressor
+    binarizer = SupervisedBinarizer(settings.n_bits, gradient="exact")
+    return model(binarizer, prediction="mean", random_state=seed)
+
+
+def _make_cross_fitted(task, settings, seed):
+    is_classification = task == CLASSIFICATION
+    model = CrossFittedOPUClassifier if is_classification else CrossFittedOPURegressor
+    return model(settings.n_bits, random_state=seed)
+
+
 def _make_hyperplanes(task, settings, seed):
     return _behind(HyperplaneBinarizer(settings.n_bits, random_state=seed), task, settings)
+
+
+def _make_dfa(task, settings, seed):
+    return _behind(DFABinarizer(settings.n_bits, random_state=seed), task, settings)
 
 
 def _behind(binarizer, task, settings):
@@ -171,22 +128,114 @@ def _make_gp(task, settings, seed):
     return _for_task(RBFGaussianProcess(), task)
 
 
+def _make_quantile_kernel_ridge(task, settings, seed):
+    return _for_task(QuantileInputs(TunedKernelRidge(random_state=seed)), task)
+
+
+def _make_fourier(task, settings, seed):
+    return _for_task(TunedFourierRidge(settings.n_components, random_state=seed), task)
+
+
+def _make_boosting(task, settings, seed):
+    is_classification = task == CLASSIFICATION
+    model = HistGradientBoostingClassifier if is_classification else HistGradientBoostingRegressor
+    return model(random_state=seed)
+
+
+def _make_mlp(task, settings, seed):
+    model = MLPClassifier if task == CLASSIFICATION else MLPRegressor
+    return model(max_iter=1000, random_state=seed)
+
+
 def _for_task(regressor, task):
     return SignedTargetsClassifier(regressor) if task == CLASSIFICATION else regressor
 
 
-METHODS = {
-    "end-to-end": Method("End-to-End", partial(_make_joint, objective="end_to_end")),
-    "isolated": Method("Isolated", partial(_make_joint, objective="isolated")),
-    "chain": Method("Three-step chain", _make_chain),
-    "hyperplanes": Method("Hyperplanes + OPU", _make_hyperplanes),
-    "kernel-ridge": Method("KernelRidge RBF", _make_kernel_ridge),
-    "gp": Method("GP RBF", _make_gp, max_train_rows=1000),
+# What the paper tuned: size of the code, learning rate, both penalties and number of epochs.
+_ENCODER_SPACE = {
+    "n_bits": [32, 64, 128],
+    "scaler": ["standard", "quantile"],
+    "learning_rate": loguniform(0.01, 0.1),
+    "encoder_penalty": loguniform(1e-4, 1e-1),
+    "readout_penalty": loguniform(1e-4, 1e-2),
+    "max_iter": [750, 1500, 3000],
 }
+
+
+def _nested(name, space):
+    return {f"{name}__{key}": values for key, values in space.items()}
+
+
+_JOINT_SPACE = _nested("binarizer", _ENCODER_SPACE)
+_DFA_SPACE = _nested("binarizer", {key: _ENCODER_SPACE[key] for key in ("n_bits", "scaler")})
+METHODS = {
+    "cross-fitted": Method("Cross-fitted", _make_cross_fitted),
+    "exact": Method("Exact", _make_exact, space=_JOINT_SPACE),
+    "end-to-end": Method(
+        "End-to-End", partial(_make_joint, objective="end_to_end"), space=_JOINT_SPACE
+    ),
+    "isolated": Method("Isolated", partial(_make_joint, objective="isolated"), space=_JOINT_SPACE),
+    "chain": Method("Three-step chain", _make_chain, space=_JOINT_SPACE),
+    "dfa": Method("DFA + OPU", _make_dfa, space=_DFA_SPACE),
+    "hyperplanes": Method(
+        "Hyperplanes + OPU", _make_hyperplanes, space={"binarizer__n_bits": [32, 64, 128, 256]}
+    ),
+    "kernel-ridge": Method("KernelRidge RBF", _make_kernel_ridge),
+    "kernel-ridge-quantile": Method("KernelRidge, quantiles", _make_quantile_kernel_ridge),
+    "fourier": Method("Fourier features", _make_fourier),
+    "gp": Method("GP RBF", _make_gp, max_train_rows=1000),
+    "boosting": Method("Gradient boosting", _make_boosting),
+    "mlp": Method("MLP", _make_mlp),
+}
+# What the main job compares, unless told otherwise.
+MAIN = (
+    "cross-fitted",
+    "end-to-end",
+    "isolated",
+    "chain",
+    "hyperplanes",
+    "kernel-ridge",
+    "gp",
+)
+
+
+def make_estimator(method, task, settings, seed):
+    """Return a method's estimator, within a random search if the settings ask for one.
+
+    Parameters
+    ----------
+    method : Method
+        The method.
+    task : {"classification", "regression"}
+        What is predicted.
+    settings : Settings
+        Sizes, and the number of candidates of the search.
+    seed : int
+        Of the estimator, the candidates and the three folds they are judged by.
+
+    Returns
+    -------
+    estimator : estimator
+    """
+    estimator = method.make(task, settings, seed)
+    if not (settings.n_candidates and method.space):
+        return estimator
+    is_classification = task == CLASSIFICATION
+    folds = StratifiedKFold if is_classification else KFold
+    return RandomizedSearchCV(
+        estimator,
+        method.space,
+        n_iter=settings.n_candidates,
+        scoring="accuracy" if is_classification else "neg_mean_squared_error",
+        cv=folds(_N_FOLDS, shuffle=True, random_state=seed),
+        random_state=seed,
+    )
 
 
 def count_passes(estimator):
     """Count the codes that went through devices while an estimator was fitted.
+
+    Those of a search's candidates are not counted, only those of the model it ends with.
 
     Parameters
     ----------
@@ -198,6 +247,7 @@ def count_passes(estimator):
     n_passes : int or None
         None if no device was used.
     """
+    estimator = getattr(estimator, "best_estimator_", estimator)
     steps = [step for _, step in getattr(estimator, "steps", [(None, estimator)])]
     counts = [count for step in steps if (count := _count_step(step)) is not None]
     return sum(counts) if counts else None

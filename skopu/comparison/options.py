@@ -4,7 +4,7 @@ import argparse
 from difflib import get_close_matches
 
 from skopu._version import __version__
-from skopu.comparison.methods import METHODS, Settings
+from skopu.comparison.methods import MAIN, METHODS, Settings
 from skopu.comparison.problems import BUNDLED
 
 DEFAULT_FIGURE = "skopu-comparison.png"
@@ -19,7 +19,7 @@ saves a figure."""
 
 _EPILOG = f"""\
 methods:
-{chr(10).join(f"  {name:<14}{method.label}" for name, method in METHODS.items())}
+{chr(10).join(f"  {name:<23}{method.label}" for name, method in METHODS.items())}
 
 examples:
   python -m skopu
@@ -78,9 +78,9 @@ def _add_method_options(group):
     group.add_argument(
         "--methods",
         type=lambda text: {name: METHODS[name] for name in _names(METHODS)(text)},
-        default=METHODS,
+        default={name: METHODS[name] for name in MAIN},
         metavar="NAME,...",
-        help="short names, listed below (default: all)",
+        help=f"short names, listed below (default: {','.join(MAIN)})",
     )
     sizes = Settings()
     for option, default, help_text in (

@@ -43,6 +43,8 @@ class Problem:
         Labels of the class numbers, for messages.
     notes : tuple of str, default=()
         What was done to the data, for the user.
+    is_test : ndarray of shape (n_samples,) of bool, or None, default=None
+        Rows that are held out whatever the split; None: they are drawn at random.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Problem:
     preprocessor: object = None
     classes: tuple = ()
     notes: tuple = ()
+    is_test: np.ndarray | None = None
 
     @property
     def is_classification(self):
@@ -108,7 +111,8 @@ def subsample(problem, max_rows, seed=0):
     rows = np.random.default_rng(seed).permutation(n_rows)[:max_rows]
     X = problem.X.iloc[rows] if hasattr(problem.X, "iloc") else problem.X[rows]
     note = f"{max_rows} of {n_rows} rows are used, drawn at random (change with --max-rows)."
-    return problem.with_note(note, X=X, y=problem.y[rows])
+    is_test = None if problem.is_test is None else problem.is_test[rows]
+    return problem.with_note(note, X=X, y=problem.y[rows], is_test=is_test)
 
 
 def check_splittable(problem, test_size):

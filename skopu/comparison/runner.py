@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from skopu import SupervisedBinarizer
-from skopu.comparison.methods import count_passes
+from skopu.comparison.methods import count_passes, make_estimator
 from skopu.exceptions import InterruptedFitWarning
 
 
@@ -64,10 +64,7 @@ def split_problem(problem, seed, test_size=0.2):
     -------
     split : Split
     """
-    strata = problem.y if problem.is_classification else None
-    X, X_test, y, y_test = train_test_split(
-        problem.X, problem.y, test_size=test_size, random_state=seed, stratify=strata
-    )
+    X, X_test, y, y_test = _parts(problem, seed, test_size)
     steps = [] if problem.preprocessor is None else [clone(problem.preprocessor)]
     scaler = make_pipeline(*steps, StandardScaler())
     X, X_test = scaler.fit_transform(X), scaler.transform(X_test)
@@ -77,7 +74,18 @@ def split_problem(problem, seed, test_size=0.2):
     return Split(X, y, X_test, y_test)
 
 
-def run(problems, methods, settings, seeds, *, test_size=0.2, n_jobs=-1):
+def _parts(problem, seed, test_size):
+    """Return the training and test parts of X, then those of y."""
+    if problem.is_test is not None:
+        X, y, is_test = problem.X, problem.y, problem.is_test
+        return X[~is_test], X[is_test], y[~is_test], y[is_test]
+    strata = problem.y if problem.is_classification else None
+    return train_test_split(
+        problem.X, problem.y, test_size=test_size, random_state=seed, stratify=strata
+    )
+
+
+def run(problems, methods, settings, seeds, *, test_size=0.2, n_jobs=-1, skip=frozenset()):
     """Fit every method on every split of every problem.
 
     Parameters
@@ -94,6 +102,8 @@ def run(problems, methods, settings, seeds, *, test_size=0.2, n_jobs=-1):
         Share of the rows held out.
     n_jobs : int, default=-1
         Fits done at the same time; -1: as many as there are cores.
+    skip : set of (str, str, int), default=frozenset()
+        Problem, method and seed of fits not to make, because their records are there.
 
     Yields
     ------
@@ -106,6 +116,7 @@ def run(problems, methods, settings, seeds, *, test_size=0.2, n_jobs=-1):
         for problem in problems
         for name, method in methods.items()
         for seed in seeds
+        if (problem.name, name, seed) not in skip
     )
     yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks)
 
@@ -169,7 +180,7 @@ def _measure(problem, method, settings, seed, test_size):
     limit = method.max_train_rows
     if limit is not None and len(split.X) > limit:
         return {"left_out": f"left out: n > {limit} (here {len(split.X)} training rows)"}
-    estimator = method.make(problem.task, settings, seed)
+    estimator = make_estimator(method, problem.task, settings, seed)
     start = time.perf_counter()
     estimator.fit(split.X, split.y)
     fitted = time.perf_counter()

@@ -90,8 +90,7 @@ def train_fold_models(copies, targets, weights, training_rows, strengths, settin
     if max_iter == "auto":
         max_iter = min(max(_MIN_ITER, _EPOCHS * n_rows // settings.batch_size), _MAX_ITER)
     with threadpool_limits(1, user_api="openmp"):
-        encoders = [_start(part, len(targets), settings.n_bits, start_seed) for part in inputs]
-        models = _stack(encoders, targets.shape[1], len(training_rows), strengths).to(device)
+        models = _start(inputs, targets, len(training_rows), strengths, settings, start_seed)
         rates = settings.learning_rate, settings.learning_rate
         run = run_loop(
             models,
@@ -105,26 +104,26 @@ def train_fold_models(copies, targets, weights, training_rows, strengths, settin
         return _to_arrays(models, (len(training_rows), len(copies), len(strengths)), run)
 
 
-def _start(inputs, n_rows, n_bits, seed):
-    """Return an encoder with starting weights for these inputs."""
-    rows = inputs.rows(np.arange(min(_MAX_START_ROWS, n_rows)))
-    encoder = LinearEncoder(rows.shape[1], n_bits).to(rows)
-    encoder.start(rows, seed)
-    return encoder
+def _start(inputs, targets, n_folds, strengths, settings, seed):
+    """Return the models at their start: folds first, then copies of the inputs, then strengths.
 
-
-def _stack(encoders, n_outputs, n_folds, strengths):
-    """Return the models: folds first, then copies of the inputs, then strengths."""
-    starts = [encoder for encoder in encoders for _ in strengths] * n_folds
-    settings = list(strengths) * (len(encoders) * n_folds)
+    Each has random weights of its own: averages gain from models that differ.
+    """
+    rows = [part.rows(np.arange(min(_MAX_START_ROWS, len(targets)))) for part in inputs]
+    starts = [part for _ in range(n_folds) for part in rows for _ in strengths]
+    encoders = []
+    for part, start_seed in zip(starts, draw_seeds(seed, len(starts))):
+        encoders.append(LinearEncoder(part.shape[1], settings.n_bits).to(part))
+        encoders[-1].start(part, start_seed)
+    repeated = list(strengths) * (n_folds * len(inputs))
     return ExactModels(
-        starts,
-        n_outputs,
+        encoders,
+        targets.shape[1],
         SquaredError(),
-        kappas=[strength.kappa for strength in settings],
-        encoder_penalties=[strength.encoder_penalty for strength in settings],
-        readout_penalties=[strength.readout_penalty for strength in settings],
-    )
+        kappas=[strength.kappa for strength in repeated],
+        encoder_penalties=[strength.encoder_penalty for strength in repeated],
+        readout_penalties=[strength.readout_penalty for strength in repeated],
+    ).to(settings.torch_device)
 
 
 def _make_step(models, inputs, targets, weights, training_rows, settings, seed):

@@ -1,0 +1,149 @@
+"""The peers that OPU models are measured against, made fit for a comparison."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.kernel_approximation import RBFSampler
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import Pipeline
+
+from skopu._scaling import fit_scaler
+from skopu._targets import signed_targets
+
+
+class SignedTargetsClassifier(ClassifierMixin, BaseEstimator):
+    """Classify with a regressor of targets -1 and 1; the largest output wins.
+
+    Parameters
+    ----------
+    regressor : regressor
+        Fitted to one column for two classes, otherwise to one column for each class.
+    """
+
+    def __init__(self, regressor):
+        self.regressor = regressor
+
+    def fit(self, X, y):
+        """Fit the regressor to signed targets."""
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        targets = signed_targets(codes, len(self.classes_))
+        targets = targets[:, 0] if targets.shape[1] == 1 else targets
+        self.regressor_ = clone(self.regressor).fit(X, targets)
+        return self
+
+    def predict(self, X):
+        """Predict labels."""
+        scores = self.regressor_.predict(X)
+        winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[winners]
+
+
+class TunedKernelRidge(RegressorMixin, BaseEstimator):
+    """RBF kernel ridge; alpha and gamma from a grid, by squared error over five folds.
+
+    The grid of gamma is relative to the number of columns, which is known in ``fit`` only.
+
+    Parameters
+    ----------
+    random_state : int or None, default=None
+        Source of the folds.
+    """
+
+    def __init__(self, random_state=None):
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        """Search the grid and refit the best on all rows."""
+        grid = {
+            "alpha": np.logspace(-4, 1, 6),
+            "gamma": 2.0 ** np.arange(-5, 3) / X.shape[1],
+        }
+        folds = KFold(5, shuffle=True, random_state=self.random_state)
+        model = KernelRidge(kernel="rbf")
+        self.search_ = GridSearchCV(model, grid, scoring="neg_mean_squared_error", cv=folds)
+        self.search_.fit(X, y)
+        return self
+
+    def predict(self, X):
+        """Predict targets."""
+        return self.search_.predict(X)
+
+
+class RBFGaussianProcess(RegressorMixin, BaseEstimator):
+    """Gaussian process with kernel constant * RBF + white noise, by marginal likelihood.
+
+    The search starts at length scale sqrt(d): at 1 the rows of a standardised table of many
+    columns are so far apart that the likelihood is flat.
+    """
+
+    def fit(self, X, y):
+        """Maximise the marginal likelihood."""
+        kernel = ConstantKernel() * RBF(np.sqrt(X.shape[1])) + WhiteKernel(0.1)
+        self.process_ = GaussianProcessRegressor(kernel).fit(X, y)
+        return self
+
+    def predict(self, X):
+        """Predict targets."""
+        return self.process_.predict(X)
+
+
+class TunedFourierRidge(RegressorMixin, BaseEstimator):
+    """Ridge on random Fourier features: gamma by three folds, alpha by leave-one-out.
+
+    Parameters
+    ----------
+    n_components : int, default=1024
+        Number of features.
+    random_state : int or None, default=None
+        Source of features and folds.
+    """
+
+    def __init__(self, n_components=1024, random_state=None):
+        self.n_components = n_components
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        """Search the grid and refit the best on all rows."""
+        steps = [
+            (
+                "features",
+                RBFSampler(n_components=self.n_components, random_state=self.random_state),
+            ),
+            ("ridge", RidgeCV(alphas=np.logspace(-6, 2, 17))),
+        ]
+        grid = {"features__gamma": 2.0 ** np.arange(-5, 3) / X.shape[1]}
+        folds = KFold(3, shuffle=True, random_state=self.random_state)
+        self.search_ = GridSearchCV(
+            Pipeline(steps), grid, scoring="neg_mean_squared_error", cv=folds
+        ).fit(X, y)
+        return self
+
+    def predict(self, X):
+        """Predict targets."""
+        return self.search_.predict(X)
+
+
+class QuantileInputs(RegressorMixin, BaseEstimator):
+    """A regressor of normal quantiles of the columns, clipped to +-3.
+
+    Parameters
+    ----------
+    regressor : regressor
+        Fitted to them.
+    """
+
+    def __init__(self, regressor):
+        self.regressor = regressor
+
+    def fit(self, X, y):
+        """Fit the quantiles, then the regressor."""
+        self.scaler_ = fit_scaler("quantile", X, np.ones(len(X)), seed=0)
+        self.regressor_ = clone(self.regressor).fit(self.scaler_.transform(X), y)
+        return self
+
+    def predict(self, X):
+        """Predict targets."""
+        return self.regressor_.predict(self.scaler_.transform(X))
