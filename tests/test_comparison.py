@@ -22,10 +22,8 @@ from skopu.comparison.methods import (
     count_passes,
 )
 from skopu.comparison.peers import (
-    QuantileInputs,
     RBFGaussianProcess,
     SignedTargetsClassifier,
-    TunedFourierRidge,
     TunedKernelRidge,
 )
 from skopu.comparison.problems import (

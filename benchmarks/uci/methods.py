@@ -11,3 +11,16 @@ METHODS = {
     for name, method in MAIN_METHODS.items()
     if name != "chain"
 }
+
+SUPERVISED = ("end-to-end", "isolated")
+BINARIZATIONS = (*SUPERVISED, "autoencoder", "dfa", "hyperplanes", "thermometer")
+# What people use, beside the configuration of skopu that is meant for the same purpose.
+PEERS = (
+    "cross-fitted",
+    "kernel-ridge",
+    "gp",
+    "fourier",
+    "kernel-ridge-quantile",
+    "boosting",
+    "mlp",
+)

@@ -29,7 +29,7 @@ QUICK = Settings(max_iter=500)
 
 
 def main(argv=None):
-    options = parse(argv)
+    options = resolve(make_parser(__doc__), argv)
     settings = settings_of(options)
     results = Results(options.results, settings, options.max_rows)
     done = {(record.problem, record.method, record.split) for record in results.read()}
@@ -53,14 +53,14 @@ def settings_of(options):
     return Settings(max_iter=sizes.max_iter, n_candidates=options.n_candidates)
 
 
-def parse(argv):
-    """Read the command line."""
+def make_parser(description):
+    """Return the options that a run and its report share."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("results", nargs="?", default="uci.jsonl", help="default: %(default)s")
     data = os.environ.get("SKOPU_DATA")
     parser.add_argument("--data", default=data, help="folder of .npz files (default: $SKOPU_DATA)")
-    parser.add_argument("--results", default="uci.jsonl", help="file (default: %(default)s)")
     parser.add_argument("--sets", type=split_names, help=f"default: {','.join(SETS)}")
     parser.add_argument("--methods", type=split_names, default=list(METHODS), help="default: all")
     parser.add_argument("--seeds", type=split_numbers, help="default: 0,1,2")
@@ -68,6 +68,11 @@ def parse(argv):
     parser.add_argument("--n-candidates", type=int, default=0, help="of the random search")
     parser.add_argument("--n-jobs", type=int, default=-1, help="fits at a time; -1: one a core")
     parser.add_argument("--quick", action="store_true", help="small sets, one seed, short training")
+    return parser
+
+
+def resolve(parser, argv):
+    """Read the command line and fill in what depends on other options."""
     options = parser.parse_args(argv)
     options.max_rows = options.max_rows or None
     options.sets = options.sets or list(SMALL_SETS if options.quick else SETS)

@@ -1,9 +1,9 @@
 """The data sets of the comparison, as problems."""
 
 import numpy as np
+from skopu.datasets import load_dataset
 
 from skopu.comparison.problems import CLASSIFICATION, REGRESSION, Problem
-from skopu.datasets import load_dataset
 
 REGRESSION_SETS = ("boston", "energy", "yacht", "airfoil", "powerplant", "naval", "protein")
 CLASSIFICATION_SETS = ("eeg", "mocap", "mocap@user2", "miniboo", "credit", "german")
