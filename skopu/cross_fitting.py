@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
+from scipy.linalg import lapack
 from sklearn.utils import gen_batches
 
 _CHUNK_ROWS = 2048
@@ -81,19 +82,56 @@ def ridge_path(kernel, rows, Y, weights, alphas, max_centres, seed):
     return _landmark_path(kernel, rows, centres, Y, weights, alphas), centres
 
 
+class ShiftedSystem:
+    """Solves (A + shift) X = B for a symmetric A and many shifts.
+
+    One reduction to a tridiagonal matrix, A = Q T Q', serves every shift; it takes a quarter of
+    the time of the eigendecomposition, and each solution then takes one product with Q.
+
+    Parameters
+    ----------
+    A : ndarray of shape (m, m)
+        It is overwritten.
+    B : ndarray of shape (m, q)
+    """
+
+    def __init__(self, A, B):
+        # Fortran order, or the reduction would work on a copy.
+        A = np.asfortranarray(A)
+        size, _ = lapack.dsytrd_lwork(len(A), lower=1)
+        reduced, self._diagonal, self._beside, self._tau, _ = lapack.dsytrd(
+            A, lower=1, lwork=int(size), overwrite_a=1
+        )
+        # The reflectors leave the first row alone and are stored like those of a QR.
+        self._reflectors = reduced[1:, :-1]
+        self._rotated = self._rotate(B, "T")
+
+    def solve(self, shift):
+        """Return X, shape (m, q)."""
+        bands = np.zeros((3, len(self._diagonal)))
+        bands[0, 1:], bands[2, :-1] = self._beside, self._beside
+        bands[1] = self._diagonal + shift
+        return self._rotate(linalg.solve_banded((1, 1), bands, self._rotated), "N")
+
+    def _rotate(self, B, transposed):
+        """Return Q B, or Q'B."""
+        out = np.array(B, dtype=np.float64, order="F")
+        if len(out) > 1:
+            side = ("L", transposed, self._reflectors, self._tau)
+            _, work, _ = lapack.dormqr(*side, out[1:], lwork=-1)
+            out[1:], _, _ = lapack.dormqr(*side, out[1:], lwork=int(work[0]))
+        return out
+
+
 def _exact_path(K, Y, weights, alphas):
-    """One eigendecomposition of the centred kernel serves every penalty."""
     share, root = weights / weights.sum(), np.sqrt(weights)
-    row = K @ share
+    row, mean = K @ share, share @ Y
     system = (K - row[:, None] - row + share @ row) * np.outer(root, root)
-    eigenvalues, vectors = linalg.eigh(system, overwrite_a=True, check_finite=False)
-    eigenvalues = np.maximum(eigenvalues, 0)
-    total = eigenvalues.sum() or 1.0
-    mean = share @ Y
-    projected = vectors.T @ (root[:, None] * (Y - mean))
+    total = np.trace(system) or 1.0
+    shifted = ShiftedSystem(system, root[:, None] * (Y - mean))
     duals, intercepts = [], []
     for alpha in alphas:
-        dual = root[:, None] * (vectors @ (projected / (eigenvalues + alpha * total)[:, None]))
+        dual = root[:, None] * shifted.solve(alpha * total)
         dual -= share[:, None] * dual.sum(0)
         duals.append(dual)
         intercepts.append(mean - row @ dual)
@@ -105,29 +143,30 @@ def _landmark_path(kernel, rows, centres, Y, weights, alphas):
     inner = kernel(centres, centres)
     inner[np.diag_indices_from(inner)] += _JITTER * np.trace(inner)
     factor = linalg.cholesky(inner, lower=True, overwrite_a=True, check_finite=False)
+    gram, cross, centre, mean = _feature_moments(kernel, rows, centres, factor, Y, weights)
+    total = np.trace(gram) or 1.0
+    shifted = ShiftedSystem(gram, cross)
+    duals, intercepts = [], []
+    for alpha in alphas:
+        coef = shifted.solve(alpha * total)
+        duals.append(linalg.solve_triangular(factor, coef, lower=True, trans="T"))
+        intercepts.append(mean - centre @ coef)
+    return RidgePath(np.array(duals), np.array(intercepts))
 
-    def features(part):
-        return linalg.solve_triangular(factor, kernel(part, centres).T, lower=True).T
 
+def _feature_moments(kernel, rows, centres, factor, Y, weights):
+    """Centred Gram matrix and cross products of the features, and the means of these and of Y."""
     n_centres, total = len(centres), weights.sum()
     gram, cross = np.zeros((n_centres, n_centres)), np.zeros((n_centres, Y.shape[1]))
     sums, mean = np.zeros(n_centres), weights @ Y / total
     for chunk in gen_batches(len(rows), _CHUNK_ROWS):
-        Phi, w = features(rows[chunk]), weights[chunk]
-        gram += (Phi.T * w) @ Phi
-        cross += (Phi.T * w) @ (Y[chunk] - mean)
-        sums += w @ Phi
-    gram -= np.outer(sums, sums) / total
-    eigenvalues, vectors = linalg.eigh(gram, overwrite_a=True, check_finite=False)
-    eigenvalues = np.maximum(eigenvalues, 0)
-    size = eigenvalues.sum() or 1.0
-    projected = vectors.T @ cross
-    duals, intercepts = [], []
-    for alpha in alphas:
-        coef = vectors @ (projected / (eigenvalues + alpha * size)[:, None])
-        duals.append(linalg.solve_triangular(factor, coef, lower=True, trans="T"))
-        intercepts.append(mean - sums @ coef / total)
-    return RidgePath(np.array(duals), np.array(intercepts))
+        values = kernel(rows[chunk], centres)
+        Phi = linalg.solve_triangular(factor, values.T, lower=True, check_finite=False).T
+        weighted = Phi.T * weights[chunk]
+        gram += weighted @ Phi
+        cross += weighted @ (Y[chunk] - mean)
+        sums += weighted.sum(axis=1)
+    return gram - np.outer(sums, sums) / total, cross, sums / total, mean
 
 
 def greedy_average(predictions, Y, weights, n_picks):

@@ -93,7 +93,8 @@ def test_json_is_one_object_that_agrees_with_itself(table, capsys):
         "figure",
         "problems",
     }
-    assert report["settings"] == {"n_bits": 6, "n_components": 16, "max_iter": 3, "n_draws": 10}
+    sizes = {"n_bits": 6, "n_components": 16, "max_iter": 3, "n_draws": 10}
+    assert report["settings"] == {**sizes, "n_candidates": 0}
     assert (report["seeds"], report["figure"], report["stopped"]) == ([0, 1], None, None)
     (problem,) = report["problems"]
     assert (problem["name"], problem["task"], problem["n_rows"]) == ("houses", "regression", 40)

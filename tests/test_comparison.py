@@ -2,14 +2,18 @@
 
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skopu import EndToEndOPURegressor, SupervisedBinarizer
@@ -20,10 +24,13 @@ from skopu.comparison.methods import (
     Method,
     Settings,
     count_passes,
+    make_estimator,
 )
 from skopu.comparison.peers import (
+    QuantileInputs,
     RBFGaussianProcess,
     SignedTargetsClassifier,
+    TunedFourierRidge,
     TunedKernelRidge,
 )
 from skopu.comparison.problems import (
@@ -44,7 +51,6 @@ from skopu.comparison.report import (
 )
 from skopu.comparison.runner import Record, fit_once, run, split_problem
 from skopu.exceptions import InterruptedFitWarning
-from skopu.training.encoder import MAX_ITER
 
 TINY = Settings(n_bits=6, n_components=16, max_iter=3, n_draws=2)
 
@@ -274,9 +280,9 @@ def test_csv_that_is_not_there_is_refused(tmp_path):
 
 
 def test_settings_are_the_defaults_of_the_estimators():
-    """Oracle: the estimators' own parameters, and what "auto" stands for through a device."""
+    """Oracle: the estimators' own parameters."""
     binarizer, model = SupervisedBinarizer(), EndToEndOPURegressor()
-    values = (binarizer.n_bits, binarizer.n_components, MAX_ITER, model.n_draws)
+    values = (binarizer.n_bits, binarizer.n_components, binarizer.max_iter, model.n_draws)
     assert Settings() == Settings(*values)
 
 
@@ -287,7 +293,8 @@ def test_every_method_fits_both_tasks(name, data_set):
     record = fit_once(load_bundled(data_set), name, METHODS[name], TINY, seed=0)
     assert record.failure is None
     assert 0 <= record.error < (1.5 if data_set == "diabetes" else 0.7)
-    assert (record.n_passes is None) == (name in ("kernel-ridge", "gp"))
+    without = ("cross-fitted", "kernel-ridge", "kernel-ridge-quantile", "fourier", "gp")
+    assert (record.n_passes is None) == (name in (*without, "boosting", "mlp"))
 
 
 @pytest.mark.parametrize(
@@ -528,3 +535,60 @@ def test_figure_paths_are_checked(tmp_path):
         check_figure_path(str(tmp_path / "figure.csv"))
     with pytest.raises(InputError, match=r"folder .*nowhere does not exist"):
         check_figure_path(str(tmp_path / "nowhere" / "figure.png"))
+
+
+def test_a_search_is_made_of_methods_that_have_a_space():
+    """Oracle: the candidates tried, all from the space, and the passes of the final model."""
+    settings = Settings(n_bits=8, n_components=16, n_candidates=2)
+    search = make_estimator(METHODS["hyperplanes"], "regression", settings, seed=0)
+    problem = small_problem()
+    search.fit(problem.X, problem.y)
+    tried = search.cv_results_["param_binarizer__n_bits"].tolist()
+    assert len(set(tried)) == 2
+    assert set(tried) <= set(METHODS["hyperplanes"].space["binarizer__n_bits"])
+    assert count_passes(search) == len(problem.y)
+    plain = make_estimator(METHODS["kernel-ridge"], "regression", settings, seed=0)
+    assert isinstance(plain, TunedKernelRidge)
+
+
+def test_fixed_test_rows_are_held_out_whatever_the_seed():
+    """Oracle: the rows marked."""
+    problem = small_problem()
+    is_test = np.arange(len(problem.y)) % 4 == 1
+    marked = replace(problem, is_test=is_test)
+    splits = [split_problem(marked, seed) for seed in (0, 1)]
+    for split in splits:
+        scaler = StandardScaler().fit(problem.X[~is_test])
+        np.testing.assert_allclose(split.X_test, scaler.transform(problem.X[is_test]))
+        assert len(split.X) == (~is_test).sum()
+
+
+def test_skipped_fits_are_not_made():
+    """Oracle: the fits that are left."""
+    methods = {"a": mean_method("A"), "b": mean_method("B")}
+    name = small_problem().name
+    skip = {(name, "a", 0), (name, "b", 1)}
+    records = run([small_problem()], methods, TINY, [0, 1], n_jobs=1, skip=skip)
+    assert sorted((r.method, r.split) for r in records) == [("a", 1), ("b", 0)]
+
+
+def test_fourier_ridge_is_a_search_over_pipelines_of_scikit_learn():
+    """Oracle: the pipeline that it says it is, fitted apart."""
+    X, y = load_diabetes(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    model = TunedFourierRidge(32, random_state=0).fit(X[:200], y[:200])
+    gamma = model.search_.best_params_["features__gamma"]
+    features = RBFSampler(gamma=gamma, n_components=32, random_state=0)
+    expected = make_pipeline(features, RidgeCV(alphas=np.logspace(-6, 2, 17))).fit(X[:200], y[:200])
+    np.testing.assert_allclose(model.predict(X[200:]), expected.predict(X[200:]))
+
+
+def test_quantile_inputs_do_not_change_with_the_scale_of_columns():
+    """Oracle: quantiles are the same for any increasing function of a column, up to their
+    interpolation in its own scale; without them the predictions differ by 0.5 and more."""
+    X, y = load_diabetes(return_X_y=True)
+    plain = QuantileInputs(KernelRidge(kernel="rbf")).fit(X[:200], y[:200])
+    warped = QuantileInputs(KernelRidge(kernel="rbf")).fit(np.exp(9 * X[:200]), y[:200])
+    np.testing.assert_allclose(
+        plain.predict(X[:200]), warped.predict(np.exp(9 * X[:200])), rtol=0.02
+    )

@@ -22,7 +22,7 @@ from skopu import (
     SupervisedBinarizer,
 )
 from skopu._cross_fitted.selection import evaluate_form
-from skopu.cross_fitting import assign_folds, greedy_average, ridge_path
+from skopu.cross_fitting import ShiftedSystem, assign_folds, greedy_average, ridge_path
 from skopu.exceptions import InterruptedFitWarning
 from skopu.kernels import form_kernel
 
@@ -60,6 +60,17 @@ def test_ridge_path_equals_weighted_ridge_on_explicit_features():
         expected = Ridge(relative * trace).fit(features, Y, sample_weight=WEIGHTS)
         predicted = kernel(rows, centres) @ dual + intercept
         np.testing.assert_allclose(predicted, expected.predict(features), atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 70])
+def test_shifted_systems(size):
+    """Oracle: numpy's solver."""
+    A = RNG.standard_normal((size, size))
+    A, B = A @ A.T, RNG.standard_normal((size, 3))
+    shifted = ShiftedSystem(A.copy(), B)
+    for shift in (0.1, 30.0):
+        expected = np.linalg.solve(A + shift * np.eye(size), B)
+        np.testing.assert_allclose(shifted.solve(shift), expected, rtol=1e-8, atol=1e-12)
 
 
 def test_landmarks_that_span_the_features_give_the_exact_path():

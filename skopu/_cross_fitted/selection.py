@@ -201,6 +201,8 @@ class Selector:
             for net in group:
                 c = self._probabilities(fold, net, centres) - 0.5
                 pairs = np.array([(c.T * column) @ c for column in dual.T])
+                # Large coefficients that cancel leave the two halves equal up to rounding.
+                pairs = (pairs + pairs.swapaxes(1, 2)) / 2
                 pairs[:, np.arange(c.shape[1]), np.arange(c.shape[1])] = 0
                 _add(totals, (fold, *net), dual.T @ c, pairs)
         return shares @ path.intercept

@@ -43,7 +43,7 @@ class Settings:
 
     n_bits: int = 64
     n_components: int = 1024
-    max_iter: int = 1500
+    max_iter: int | str = "auto"
     n_draws: int = 10
     n_candidates: int = 0
 
@@ -94,14 +94,14 @@ def _make_chain(task, settings, seed):
 
 def _make_exact(task, settings, seed):
     model = EndToEndOPUClassifier if task == CLASSIFICATION else EndToEndOPURegressor
-    binarizer = SupervisedBinarizer(settings.n_bits, gradient="exact")
+    binarizer = SupervisedBinarizer(settings.n_bits, gradient="exact", max_iter=settings.max_iter)
     return model(binarizer, prediction="mean", random_state=seed)
 
 
 def _make_cross_fitted(task, settings, seed):
     is_classification = task == CLASSIFICATION
     model = CrossFittedOPUClassifier if is_classification else CrossFittedOPURegressor
-    return model(settings.n_bits, random_state=seed)
+    return model(settings.n_bits, max_iter=settings.max_iter, random_state=seed)
 
 
 def _make_hyperplanes(task, settings, seed):

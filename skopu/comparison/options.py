@@ -87,7 +87,6 @@ def _add_method_options(group):
         ("--n-splits", 3, "random splits into training and test part"),
         ("--n-bits", sizes.n_bits, "length of the codes"),
         ("--n-components", sizes.n_components, "number of random features"),
-        ("--max-iter", sizes.max_iter, "minibatches of the training"),
     ):
         group.add_argument(
             option,
@@ -96,6 +95,13 @@ def _add_method_options(group):
             metavar="N",
             help=f"{help_text} (default: %(default)s)",
         )
+    group.add_argument(
+        "--max-iter",
+        type=_positive,
+        default=sizes.max_iter,
+        metavar="N",
+        help="minibatches of the training (default: each method's own)",
+    )
     group.add_argument(
         "--test-size",
         type=_share,
