@@ -1,6 +1,7 @@
 """Binarization learned together with the task."""
 
 from numbers import Integral, Real
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
@@ -23,6 +24,22 @@ from skopu._validation import (
     validate_data,
 )
 from skopu.devices import DEVICES, resolve_device
+
+
+class _Unfinished(NamedTuple):
+    """What a fit leaves for the next one to go on from.
+
+    ``model`` is what must stay the same; ``state`` is that of ``train_encoder``, None if there is
+    nothing to go on from.
+    """
+
+    model: dict
+    seeds: tuple | None = None
+    scaler: object = None
+    state: bytes | None = None
+
+
+_PARTS_OF_MODEL = ("n_bits", "n_components", "weights", "weight_optimizer", "learn_gamma")
 
 
 class SupervisedBinarizer(
@@ -117,6 +134,11 @@ class SupervisedBinarizer(
     learn_gamma : {"scalar", "feature"} or None, default=None
         Learn a scale :math:`\gamma` of the features along with the encoder (equation 13), one
         for all or one for each component and the popcount.
+    warm_start : bool, default=False
+        Go on from the last fit, with its penalty and scaling of the inputs: a fit that was cut
+        short is completed, as if it had not been (if rows and parameters are the same); to one
+        that was finished under ``warm_start`` another ``max_iter`` minibatches are added.
+        What was not kept is started anew.
     dtype : {"float32", "float64"}, default="float32"
         Precision of the training; the codes' probabilities are float64 in any case.
     torch_device : str, default="cpu"
@@ -207,6 +229,7 @@ class SupervisedBinarizer(
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "learn_gamma": [StrOptions({"scalar", "feature"}), None],
+        "warm_start": ["boolean"],
         "dtype": [StrOptions({"float32", "float64"})],
         "torch_device": [str],
         "random_state": ["random_state"],
@@ -237,6 +260,7 @@ class SupervisedBinarizer(
         validation_fraction=0.1,
         n_iter_no_change=20,
         learn_gamma=None,
+        warm_start=False,
         dtype="float32",
         torch_device="cpu",
         random_state=None,
@@ -263,6 +287,7 @@ class SupervisedBinarizer(
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.learn_gamma = learn_gamma
+        self.warm_start = warm_start
         self.dtype = dtype
         self.torch_device = torch_device
         self.random_state = random_state
@@ -285,7 +310,9 @@ class SupervisedBinarizer(
 
         An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
         keeps the best state. While the penalty is being chosen there is no state to keep yet,
-        and the interruption is raised.
+        and the interruption is raised. A device whose budget of passes is used up ends training
+        likewise, with the last state; if it fails, the fit raises, with the last state kept.
+        In all of these cases ``warm_start=True`` lets the next fit go on from the last state.
 
         Parameters
         ----------
@@ -306,6 +333,8 @@ class SupervisedBinarizer(
             If gradient, objective and device cannot work together.
         DeviceLimitError
             If the device is smaller than ``n_bits`` or ``n_components``.
+        DeviceFault
+            If the device fails.
         """
         # torch is loaded by the first fit, not by importing the package.
         from skopu.training.encoder import train_encoder
@@ -324,25 +353,68 @@ class SupervisedBinarizer(
         weights = check_weights(sample_weight, X)
         targets = encode_targets(y, self.loss, weights)
         device = resolve_device(self.opu, self.n_bits, self.n_components)
-        scaler_seed, train_seed = draw_seeds(self.random_state, 2)
+        unfinished = self._take_up(X.shape[1], targets)
+        scaler_seed, train_seed = unfinished.seeds or draw_seeds(self.random_state, 2)
         rows, values, row_weights, _ = merge_repeated_rows(X, targets.values, weights)
-        self.scaler_ = fit_scaler(self.scaler, rows, row_weights, scaler_seed)
+        scaler = unfinished.scaler or fit_scaler(self.scaler, rows, row_weights, scaler_seed)
         trained = train_encoder(
-            apply_scaler(self.scaler_, rows),
+            apply_scaler(scaler, rows),
             targets._replace(values=values),
             row_weights,
             device,
             settings=self,
             seed=train_seed,
+            resume=unfinished.state,
         )
-        self.opu_, self.gradient_ = device, trained.gradient
+        self._unfinished = unfinished._replace(
+            seeds=(scaler_seed, train_seed), scaler=scaler, state=trained.state
+        )
+        if trained.coef is not None:
+            self.opu_, self.scaler_, self.loss_ = device, scaler, targets.loss
+            self._keep(trained)
+        if trained.fault is not None:
+            trained.fault.add_note(
+                f"SupervisedBinarizer: training stopped after {trained.n_iter} minibatches. The "
+                "state is kept: fit again with warm_start=True to go on."
+            )
+            raise trained.fault
+        return self
+
+    def _go_on_from(self, other):
+        """Take over what another binarizer left, for a fit with ``warm_start=True``."""
+        self._unfinished = getattr(other, "_unfinished", None)
+
+    def _take_up(self, n_features, targets):
+        """Return what the last fit left to go on from; empty unless that is wanted."""
+        from skopu.gradients import resolve_gradient
+
+        model = {
+            "n_features": n_features,
+            "n_outputs": targets.values.shape[1],
+            "loss": targets.loss,
+            "gradient": type(resolve_gradient(self.gradient)).__name__,
+            **{name: getattr(self, name) for name in _PARTS_OF_MODEL},
+        }
+        left = getattr(self, "_unfinished", None)
+        if not self.warm_start or left is None or left.state is None:
+            return _Unfinished(model)
+        changed = {name: value for name, value in left.model.items() if value != model[name]}
+        if changed:
+            raise ValueError(
+                f"warm_start=True goes on from a fit with {changed}, which is different now: "
+                f"{ {name: model[name] for name in changed} }. Set it back, or fit with "
+                "warm_start=False."
+            )
+        return left
+
+    def _keep(self, trained):
+        self.gradient_ = trained.gradient
         self.coef_, self.intercept_ = trained.coef, trained.intercept
-        self.gamma_, self.loss_ = trained.gamma, targets.loss
+        self.gamma_ = trained.gamma
         self.encoder_penalty_ = trained.encoder_penalty
         self.penalty_errors_ = trained.penalty_errors
         self.history_, self.n_iter_ = trained.history, trained.n_iter
         self.n_passes_ = trained.n_passes
-        return self
 
     def transform(self, X):
         """Return the most probable codes.

@@ -1,11 +1,12 @@
 """Slow, plain computations that the package is compared with, and devices that misbehave."""
 
+import time
 from itertools import product
 
 import numpy as np
 import torch
 
-from skopu.devices import OPUDevice, SimulatedOPU
+from skopu.devices import MachineOPU, OPUDevice, SimulatedOPU
 
 
 def all_codes(n_bits):
@@ -65,3 +66,101 @@ class Hardware(BlackBox):
 
     def _project(self, codes, n_components):
         return self.gain * super()._project(codes, n_components)
+
+
+class VendorError(Exception):
+    """What the library of a machine may raise, of no class that anybody expects."""
+
+
+class Flaky(MachineOPU):
+    """A machine with faults: each call fails with some probability, one for good.
+
+    Parameters
+    ----------
+    seed : int
+        Of the faults; the matrix is always that of ``SimulatedOPU(0)``.
+    rate : float
+        Probability that a call fails.
+    kinds : sequence of str
+        Methods of this class, without the underscore.
+    dies_at : int or None
+        Number of the call from which on the machine is lost, until ``repair``.
+    """
+
+    max_batch = 50
+    full_scale = 1e4
+
+    def __init__(self, seed=0, rate=0.0, kinds=(), dies_at=None):
+        self.seed, self.rate, self.kinds, self.dies_at = seed, rate, kinds, dies_at
+        self.rng = np.random.default_rng(seed)
+        self.n_calls, self.n_faults, self.pauses, self.fault_seen = 0, 0, [], None
+        self._matrix = SimulatedOPU(0)
+        self._sleep = self.pauses.append
+
+    def repair(self):
+        """Make the machine whole."""
+        self.rate, self.dies_at = 0.0, None
+
+    def _project(self, codes, n_components):
+        self.n_calls += 1
+        frames = self._matrix.project(codes, n_components).copy()
+        if self.dies_at is not None and self.n_calls >= self.dies_at:
+            raise ConnectionResetError("device lost")
+        if self.rng.random() < self.rate:
+            self.n_faults += 1
+            self.fault_seen = str(self.rng.choice(self.kinds))
+            return getattr(self, f"_{self.fault_seen}")(frames, codes)
+        return frames
+
+    def _timeout(self, frames, codes):
+        raise TimeoutError("no trigger")
+
+    def _hang(self, frames, codes):
+        time.sleep(0.15)
+        return frames[::-1]
+
+    def _vendor(self, frames, codes):
+        raise VendorError("-7")
+
+    def _dropped(self, frames, codes):
+        return np.delete(frames, self.rng.integers(len(frames)), axis=0)
+
+    def _extra(self, frames, codes):
+        return np.concatenate([frames, frames[:1]])
+
+    def _narrow(self, frames, codes):
+        return frames[:, :-1]
+
+    def _nothing(self, frames, codes):
+        return None
+
+    def _dark(self, frames, codes):
+        frames[self._lit(codes)] = 0
+        return frames
+
+    def _saturated(self, frames, codes):
+        frames[self._lit(codes), 1:] = self.full_scale
+        return frames
+
+    def _stuck(self, frames, codes):
+        frames[self._lit(codes)] = 7.0
+        return frames
+
+    def _garbage(self, frames, codes):
+        frames[self.rng.integers(len(frames)), 0] = self.rng.choice([np.nan, np.inf, -1.0])
+        return frames
+
+    def _repeated(self, frames, codes):
+        differs = np.flatnonzero((codes[1:] != codes[:-1]).any(axis=1) & codes[:-1].any(axis=1))
+        if not len(differs):
+            raise TimeoutError("no trigger")
+        row = self.rng.choice(differs)
+        frames[row + 1] = frames[row]
+        return frames
+
+    def _lit(self, codes):
+        """A lit code's row, or none, which then is a fault of another kind."""
+        lit = np.flatnonzero(codes.any(axis=1))
+        if not len(lit):
+            raise TimeoutError("no trigger")
+        return self.rng.choice(lit)

@@ -4,13 +4,13 @@ import pickle
 
 import numpy as np
 import pytest
-from oracles import BlackBox, Hardware
+from oracles import BlackBox, Flaky, Hardware
 from scipy import sparse, stats
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from skopu import OPURandomFeatures, SupervisedBinarizer
-from skopu.devices import Camera, OPUDevice, SimulatedOPU, resolve_device
+from skopu.devices import Camera, GuardedOPU, OPUDevice, SimulatedOPU, resolve_device
 from skopu.exceptions import DeviceLimitError, NotBinaryError
 
 # A new device: add a line.
@@ -20,6 +20,8 @@ DEVICES = [
     SimulatedOPU(camera=Camera(None, exposure=1.0, read_noise=0, shot_noise=False)),
     BlackBox(),
     Hardware(),
+    Flaky(),
+    GuardedOPU(SimulatedOPU(3), max_batch=7),
 ]
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from skopu.devices import OPUDevice
+from skopu.devices import MachineOPU
 
 
-class LabOPU(OPUDevice):
+class LabOPU(MachineOPU):
     """Adapter of a machine.
 
     Parameters
@@ -17,20 +17,16 @@ class LabOPU(OPUDevice):
         Mean count for one bit of a code.
     """
 
+    max_batch = 1000  # codes that the machine is given at a time
+
     def __init__(self, machine, *, gain=1.0):
         self.machine = machine
         self.gain = gain
 
-    @property
-    def max_bits(self):
-        return self.machine.n_mirrors
-
-    @property
-    def max_components(self):
-        return self.machine.n_pixels
-
-    def __sklearn_clone__(self):
-        return self  # there is one machine: a clone is the machine itself
+    max_bits = property(lambda self: self.machine.n_mirrors)
+    max_components = property(lambda self: self.machine.n_pixels)
+    count = property(lambda self: 1 / self.gain)
+    full_scale = property(lambda self: 255 / self.gain)
 
     def _project(self, codes, n_components):
         counts = self.machine.shine(codes)[:, :n_components]

@@ -1,7 +1,9 @@
 """What the regressor and the classifier share: joint training and the three predictions."""
 
+from dataclasses import dataclass, field
 from numbers import Integral
 
+import joblib
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
@@ -9,18 +11,35 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._binarizer import SupervisedBinarizer
-from skopu._features import OPUFeatures, OPURandomFeatures
+from skopu._end_to_end.averaging import MeanFeatures
+from skopu._features import OPURandomFeatures
 from skopu._parts import PartsMixin
 from skopu._random import dither, draw_seeds
 from skopu._rows import merge_repeated_rows
 from skopu._validation import HasMethods, Interval, StrOptions, validate_params
 from skopu.devices import resolve_device
-from skopu.exceptions import IncompatiblePartsError
+from skopu.exceptions import DeviceFault, IncompatiblePartsError, PassBudgetError
 
 _CHUNK_ROWS = 4096
 _MAX_FREE_COMPONENTS = 4096
 # The mean has no variance, but at a price of zero nothing would keep that of the codes bounded.
 _KAPPA_OF_MEAN = 0.1
+
+
+@dataclass
+class _Job:
+    """A fit in progress, and what the next one needs to go on if it is cut short.
+
+    ``fingerprint`` tells whether the next fit is of the same rows and features.
+    """
+
+    binarizer: SupervisedBinarizer
+    seeds: list
+    is_trained: bool = False
+    features: OPURandomFeatures | None = None
+    thresholds: np.ndarray | None = None
+    means: MeanFeatures = field(default_factory=MeanFeatures)
+    fingerprint: str | None = None
 
 
 class EndToEnd(PartsMixin, BaseEstimator):
@@ -33,6 +52,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
         "ridge": [None],  # and the class of the readout, which the subclasses name
         "prediction": [StrOptions({"draws", "threshold", "mean"})],
         "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -45,6 +65,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
         *,
         prediction="draws",
         n_draws=10,
+        warm_start=False,
         random_state=None,
         verbose=0,
     ):
@@ -53,6 +74,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
         self.ridge = ridge
         self.prediction = prediction
         self.n_draws = n_draws
+        self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
 
@@ -86,20 +108,66 @@ class EndToEnd(PartsMixin, BaseEstimator):
         their weights: leaving one out must leave out its repetitions.
         """
         binarizer, features = self._part("binarizer"), self._part("features")
-        seed, dither_seed = draw_seeds(self.random_state, 2)
-        self._configure(binarizer, features, seed)
-        self.binarizer_ = binarizer.fit(X, targets, sample_weight=weights)
-        self.thresholds_ = dither(self.n_draws, binarizer.n_bits, dither_seed)
-        self.features_ = self._fit_features(features)
+        facts = [checked, targets, weights, self.prediction, self.n_draws]
+        facts += [features.n_components, features.form]
+        job = self._take_up(binarizer, facts)
+        self._configure(job.binarizer, features, job.seeds[0])
         matrix = targets.reshape(len(targets), -1).astype(np.float64)
         *_, row_weights, kept = merge_repeated_rows(checked, matrix, weights)
-        n_passes = self.features_.opu_.n_passes
-        Phi = self._mean_features(self.binarizer_.bit_probabilities(X)[kept])
-        self.ridge_ = self._part("ridge").set_params(kernel="linear")
-        self.ridge_.fit(Phi, labels[kept], sample_weight=row_weights)
-        self.n_passes_ = self.binarizer_.n_passes_ + self.features_.opu_.n_passes - n_passes
-        self.n_iter_, self.history_ = self.binarizer_.n_iter_, self.binarizer_.history_
+        try:
+            self._train(job, features.opu, X, targets, weights, len(kept))
+            Phi = self._final_features(job, features, X, kept)
+        except (DeviceFault, PassBudgetError, KeyboardInterrupt) as error:
+            job.fingerprint = joblib.hash(facts)
+            self._unfinished = job
+            error.add_note(
+                f"{type(self).__name__}: what was done is kept: fit again with warm_start=True to "
+                "go on."
+            )
+            raise
+        ridge = self._part("ridge").set_params(kernel="linear")
+        self.ridge_ = ridge.fit(Phi, labels[kept], sample_weight=row_weights)
+        self.binarizer_, self.features_ = job.binarizer, job.features
+        self.thresholds_, self._unfinished = job.thresholds, None
+        self.n_passes_ = job.binarizer.n_passes_ + self._n_passes_of_readout(len(kept))
+        self.n_iter_, self.history_ = job.binarizer.n_iter_, job.binarizer.history_
         return Phi, kept, row_weights
+
+    def _take_up(self, binarizer, facts):
+        """Return the job of this fit: one that was cut short, or a new one."""
+        job = getattr(self, "_unfinished", None)
+        if not self.warm_start:
+            return _Job(binarizer, draw_seeds(self.random_state, 2))
+        if job is None:
+            if hasattr(self, "binarizer_"):
+                binarizer._go_on_from(self.binarizer_)
+            return _Job(binarizer, draw_seeds(self.random_state, 2))
+        if job.is_trained and job.fingerprint == joblib.hash(facts):
+            return job
+        binarizer._go_on_from(job.binarizer)
+        return _Job(binarizer, job.seeds)
+
+    def _train(self, job, device, X, targets, weights, n_rows):
+        """Train the encoder, and leave enough of a budget of passes for the readout."""
+        if job.is_trained:
+            return
+        with device.reserving(self._n_passes_of_readout(n_rows)):
+            job.binarizer.fit(X, targets, sample_weight=weights)
+        job.is_trained = True
+
+    def _final_features(self, job, features, X, kept):
+        """Features (n, D) that the ridge is fitted to."""
+        job.thresholds = dither(self.n_draws, job.binarizer.n_bits, job.seeds[1])
+        job.features = self._fit_features(features, job.binarizer)
+        probabilities = job.binarizer.bit_probabilities(X)[kept]
+        if self.prediction == "mean":
+            return job.features.expectation(probabilities)
+        thresholds = self._used_thresholds(job.thresholds)
+        return job.means.of(job.features, probabilities, thresholds)
+
+    def _n_passes_of_readout(self, n_rows):
+        draws = {"mean": 0, "threshold": 1, "draws": self.n_draws}
+        return n_rows * draws[self.prediction]
 
     def _configure(self, binarizer, features, seed):
         """Make the binarizer train for the features, after checking the device."""
@@ -115,6 +183,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
             n_components=max(1, features.n_components - n_free),
             opu=device,
             loss=self._loss,
+            warm_start=self.warm_start,
             verbose=max(self.verbose, binarizer.verbose),
         )
         if isinstance(features.gamma, str):
@@ -124,17 +193,17 @@ class EndToEnd(PartsMixin, BaseEstimator):
         if binarizer.random_state is None:
             binarizer.set_params(random_state=seed)
 
-    def _fit_features(self, features):
+    def _fit_features(self, features, binarizer):
         """Return fitted features, with the gamma that the binarizer learned if one was asked."""
         if isinstance(features.gamma, str):
-            gamma = self.binarizer_.gamma_
+            gamma = binarizer.gamma_
             if np.ndim(gamma) == 1:
                 # The last is that of the popcount, which raw features do not have.
                 n_features = features.n_components
                 gamma = gamma[:n_features] if features.form == "raw" else gamma[-n_features:]
             features.set_params(gamma=gamma)
         # Without a gamma to learn, fitting looks at the number of bits only.
-        codes = np.zeros((1, self.binarizer_.n_bits), dtype=np.uint8)
+        codes = np.zeros((1, binarizer.n_bits), dtype=np.uint8)
         return features.set_params(binarize=None).fit(codes)
 
     def _kappa(self):
@@ -155,13 +224,11 @@ class EndToEnd(PartsMixin, BaseEstimator):
         if self.prediction == "mean":
             self._check_device(self.features_.opu_)
             return self.features_.expectation(probabilities)
-        thresholds = np.full((1, 1), 0.5) if self.prediction == "threshold" else self.thresholds_
-        total = np.zeros((len(probabilities), self.features_.n_components), dtype=np.float32)
-        for threshold in thresholds:
-            codes = (probabilities > threshold).view(np.uint8)
-            total += np.asarray(self.features_.transform(codes))
-        total /= len(thresholds)
-        return total.view(OPUFeatures)
+        thresholds = self._used_thresholds(self.thresholds_)
+        return MeanFeatures().of(self.features_, probabilities, thresholds)
+
+    def _used_thresholds(self, thresholds):
+        return np.full((1, 1), 0.5) if self.prediction == "threshold" else thresholds
 
     def _readout(self, X, method):
         """Apply a method of the readout to the features of X, a chunk of rows at a time."""

@@ -32,6 +32,11 @@ class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
         What the readout is fitted to and predicts from; see :class:`EndToEndOPURegressor`.
     n_draws : int, default=10
         S, draws a row, for "draws".
+    warm_start : bool, default=False
+        Go on from the last fit. One that was cut short by the device is completed: training is not
+        repeated, and neither are passes of the readout (if rows and parameters are the same).
+        After one that was finished under ``warm_start``, the encoder is trained for another
+        ``max_iter`` minibatches.
     random_state : int, RandomState instance or None, default=None
         Source of training and of the draws.
     verbose : int, default=0
@@ -96,15 +101,23 @@ class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
         Returns
         -------
         self : object
+
+        Raises
+        ------
+        DeviceFault
+            If the device fails. ``warm_start=True`` lets the next fit go on.
+        PassBudgetError
+            If the device's budget is too small for the readout. Training stops in time for it.
         """
         checked, y = validate_data(self, X, y, accept_sparse="csr", dtype="numeric")
         check_classification_targets(y)
         weights = check_weights(sample_weight, checked)
-        self.classes_ = np.unique(y[weights > 0])
-        check_several_classes(self.classes_)
+        classes = np.unique(y[weights > 0])
+        check_several_classes(classes)
         # A row of weight zero may hold a label of its own; whatever it becomes, it is left out.
-        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
         Phi, kept, row_weights = self._fit_parts(X, checked, codes, y, weights)
+        self.classes_ = classes
         choice = ridge.loo_features(
             np.asarray(Phi),
             signed_targets(codes[kept], len(self.classes_)),

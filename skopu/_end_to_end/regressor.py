@@ -20,7 +20,8 @@ class EndToEndOPURegressor(MultiOutputMixin, RegressorMixin, EndToEnd):
     binarizer : SupervisedBinarizer or None, default=None
         Holds the settings of the training; None: the defaults. Nested parameters can be set
         at once: ``EndToEndOPURegressor().set_params(binarizer__n_bits=32)``. Its ``opu``,
-        ``n_components`` and ``loss`` are replaced by those that the other parts imply.
+        ``n_components``, ``loss`` and ``warm_start`` are replaced by those that the other
+        parts imply.
     features : OPURandomFeatures or None, default=None
         Holds device, number and form of the features, for training and prediction;
         ``gamma="learn"`` is learned jointly with the encoder. None: device and number of
@@ -35,6 +36,11 @@ class EndToEndOPURegressor(MultiOutputMixin, RegressorMixin, EndToEnd):
     n_draws : int, default=10
         S, draws a row, for "draws". The thresholds are the same for every row and stratified
         over the draws, so a row's prediction does not depend on the rows beside it.
+    warm_start : bool, default=False
+        Go on from the last fit. One that was cut short by the device is completed: training is not
+        repeated, and neither are passes of the readout (if rows and parameters are the same).
+        After one that was finished under ``warm_start``, the encoder is trained for another
+        ``max_iter`` minibatches.
     random_state : int, RandomState instance or None, default=None
         Source of training (where ``binarizer`` has none of its own) and of the draws.
     verbose : int, default=0
@@ -107,6 +113,13 @@ class EndToEndOPURegressor(MultiOutputMixin, RegressorMixin, EndToEnd):
         Returns
         -------
         self : object
+
+        Raises
+        ------
+        DeviceFault
+            If the device fails. ``warm_start=True`` lets the next fit go on.
+        PassBudgetError
+            If the device's budget is too small for the readout. Training stops in time for it.
         """
         checked, y = validate_data(
             self, X, y, accept_sparse="csr", dtype="numeric", multi_output=True, y_numeric=True

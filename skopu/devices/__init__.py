@@ -4,6 +4,9 @@ from skopu.devices.anchors import AnchorRetrieval
 from skopu.devices.base import OPUDevice
 from skopu.devices.camera import Camera
 from skopu.devices.holography import OffAxisHolography, PhaseShiftingHolography
+from skopu.devices.lighton import LightOnOPU
+from skopu.devices.machine import GuardedOPU, MachineOPU
+from skopu.devices.recording import RecordingOPU, ReplayOPU
 from skopu.devices.registry import DEVICES, resolve_device
 from skopu.devices.simulated import SimulatedOPU
 
@@ -11,9 +14,14 @@ __all__ = [
     "DEVICES",
     "AnchorRetrieval",
     "Camera",
+    "GuardedOPU",
+    "LightOnOPU",
+    "MachineOPU",
     "OPUDevice",
     "OffAxisHolography",
     "PhaseShiftingHolography",
+    "RecordingOPU",
+    "ReplayOPU",
     "SimulatedOPU",
     "resolve_device",
 ]

@@ -1,10 +1,14 @@
 """What an Optical Processing Unit is to the rest of the package."""
 
+import time
+from contextlib import contextmanager
+
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from skopu.exceptions import DeviceLimitError, NotBinaryError
+from skopu.devices.acquisition import Line, acquire
+from skopu.exceptions import DeviceLimitError, NotBinaryError, PassBudgetError
 
 
 def check_codes(codes, argument="codes"):
@@ -70,24 +74,61 @@ class OPUDevice(BaseEstimator):
     intensities are in units in which their average is the number of ones in z.
 
     A device is a parameter object: the constructor only stores, ``clone`` and ``repr`` work as
-    for estimators. A hardware adapter returns itself from ``__sklearn_clone__``.
+    for estimators. The adapter of a machine derives from :class:`MachineOPU`.
 
     A subclass implements ``_project``, and overrides the attributes that do not fit.
+
+    Calls from several threads wait for each other. What ``_project`` raises or returns in a
+    wrong shape is a fault: the call is repeated ``n_retries`` times, then a ``DeviceFault``
+    tells what was answered before.
 
     Attributes
     ----------
     max_bits, max_components : int or None
         Largest k and D that the device accepts; None: no limit.
+    max_batch : int or None
+        Most codes that ``_project`` is given at a time.
+    max_passes : int or None
+        Budget: a call that would make ``n_passes`` larger is refused before it is sent.
     known_matrix : bool
         Whether ``matrix`` gives R. Closed forms and exact gradients need it.
     n_passes : int
-        Codes projected so far, the cost of using a machine.
+        Codes projected so far, the cost of using a machine. Failed attempts do not count.
+    n_retries : int
+        How often a batch is tried again after a fault.
+    retry_wait : float
+        Seconds before the first of these attempts; each next one waits twice as long.
+    timeout : float or None
+        Seconds after which a call that has not returned is a fault. None: wait for ever.
+    checks_frames : bool
+        Whether frames are looked at: dark or saturated ones of lit codes, repeated ones, and
+        values that are no intensities are faults.
+    count : float
+        Intensity of one count of the camera. Frames that are dark because a code has too little
+        light for it are none.
+    full_scale : float or None
+        Intensity at which the camera saturates; a frame with more than half of its pixels there
+        is a fault.
+    fault_types : tuple of Exception
+        What ``_project`` raises if the device fails; other exceptions are passed on.
     """
 
     max_bits = None
     max_components = None
+    max_batch = None
+    max_passes = None
     known_matrix = False
     n_passes = 0
+    n_retries = 0
+    retry_wait = 0.1
+    timeout = None
+    checks_frames = False
+    count = 0.0
+    full_scale = None
+    fault_types = (OSError, RuntimeError, EOFError)
+
+    _n_reserved = 0
+    _sleep = staticmethod(time.sleep)
 
     def project(self, codes, n_components):
         r"""Project codes.
@@ -110,12 +151,16 @@ class OPUDevice(BaseEstimator):
             If a value is neither 0 nor 1.
         DeviceLimitError
             If the device is too small.
+        PassBudgetError
+            If ``max_passes`` does not allow so many codes.
+        DeviceFault
+            If the device fails, after all attempts.
         """
         codes = check_codes(codes)
         self.check_size(codes.shape[1], n_components)
-        intensities = self._project(codes, n_components)
-        self.n_passes += len(codes)
-        return intensities
+        return acquire(
+            self, lambda rows: self._project(codes[rows], n_components), codes, n_components
+        )
 
     def interfere(self, codes, n_components, reference, oversampling=1):
         r"""Project codes and let the light interfere with a reference beam before the camera.
@@ -144,9 +189,46 @@ class OPUDevice(BaseEstimator):
         codes = check_codes(codes)
         n_pixels = int(np.ceil(n_components * oversampling))
         self.check_size(codes.shape[1], n_pixels)
-        intensities = self._interfere(codes, n_components, reference, n_pixels)
-        self.n_passes += len(codes)
-        return intensities
+        # One row of the reference for each frame, or one for all.
+        own = np.ndim(reference) == 2 and len(reference) == len(codes)
+
+        def ask(rows):
+            beam = reference[rows] if own else reference
+            return self._interfere(codes[rows], n_components, beam, n_pixels)
+
+        return acquire(self, ask, codes, n_pixels, is_lit=True)
+
+    def count_passes(self, n_codes):
+        """Count passes whose answers were computed without projecting the codes.
+
+        Parameters
+        ----------
+        n_codes : int
+
+        Raises
+        ------
+        PassBudgetError
+            If ``max_passes`` does not allow so many.
+        """
+        with self._line():
+            self._check_budget(n_codes)
+            self.n_passes += n_codes
+
+    @contextmanager
+    def reserving(self, n_passes):
+        """Set passes of the budget aside for later, as a context.
+
+        Parameters
+        ----------
+        n_passes : int
+        """
+        with self._line():
+            self._n_reserved += n_passes
+        try:
+            yield
+        finally:
+            with self._line():
+                self._n_reserved -= n_passes
 
     def check_size(self, n_bits, n_components, n_free=0):
         """Raise ``DeviceLimitError`` if the device lacks that many bits or components.
@@ -176,6 +258,23 @@ class OPUDevice(BaseEstimator):
             f"the matrix of {type(self).__name__} is not known (known_matrix is False); "
             "use a SimulatedOPU, or a method that treats the device as a black box."
         )
+
+    def _check_budget(self, n_codes):
+        if self.max_passes is None:
+            return
+        left = self.max_passes - self.n_passes
+        if n_codes <= left - self._n_reserved:
+            return
+        kept = f" (and {self._n_reserved} of them are set aside)" if self._n_reserved else ""
+        raise PassBudgetError(
+            f"{type(self).__name__} has {max(0, left)} of max_passes={self.max_passes} left at "
+            f"pass {self.n_passes + 1}{kept}, and {n_codes} codes were to be projected: none of "
+            "them was sent. Raise max_passes, or use fewer rows, draws or iterations."
+        )
+
+    def _line(self):
+        """Return the lock of this object; setdefault is atomic, so there is only one."""
+        return self.__dict__.setdefault("_kept_line", Line())
 
     def _interfere(self, codes, n_components, reference, n_pixels):
         """Interferograms of checked uint8 codes; for subclasses with a reference arm."""

@@ -1,6 +1,8 @@
 """Training an encoder against a device, from arrays to arrays."""
 
+import io
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -8,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from skopu._random import draw_seeds
 from skopu._tensors import to_numpy
+from skopu.exceptions import DeviceFault
 from skopu.gradients import resolve_gradient
 from skopu.losses import LOSSES
 from skopu.objectives import Objective, check_parts, resolve_kappa
@@ -30,20 +33,26 @@ _MAX_CHOICE_ITER = 1500
 
 @dataclass(frozen=True)
 class TrainedEncoder:
-    """What training leaves: weights (k, d), bias (k,), and the record of the run."""
+    """What training leaves: weights (k, d), bias (k,), and the record of the run.
 
-    coef: np.ndarray
-    intercept: np.ndarray
-    gamma: float | np.ndarray
+    ``fault`` is what stopped the device, and ``state`` what to go on from, as bytes; both may be
+    None. A device that failed before the first minibatch leaves no weights.
+    """
+
     encoder_penalty: float
     penalty_errors: dict
-    history: dict
-    n_iter: int
-    n_passes: int
     gradient: object
+    n_passes: int
+    coef: np.ndarray | None = None
+    intercept: np.ndarray | None = None
+    gamma: float | np.ndarray | None = None
+    history: dict | None = None
+    n_iter: int = 0
+    fault: Exception | None = None
+    state: bytes | None = None
 
 
-def train_encoder(X, targets, weights, device, settings, seed):
+def train_encoder(X, targets, weights, device, settings, seed, resume=None):
     """Train an encoder jointly with a readout, through a device or exactly.
 
     Parameters
@@ -57,6 +66,8 @@ def train_encoder(X, targets, weights, device, settings, seed):
     settings : object
         Anything with the training parameters of ``SupervisedBinarizer`` as attributes.
     seed : int
+    resume : bytes or None, default=None
+        The ``state`` of an earlier training, to go on from.
 
     Returns
     -------
@@ -70,11 +81,14 @@ def train_encoder(X, targets, weights, device, settings, seed):
     encoder = make_encoder(X.shape[1], settings, seeds[5]).to(data.start_rows())
     n_outputs = targets.values.shape[1]
     max_iter = _resolve_max_iter(settings, gradient, data.n_rows)
+    state = _unpack(resume, settings.torch_device)
     # Two pools of threads that take turns on the same cores wait for each other: the device's
     # product keeps its threads, torch's thin operations get one.
     with threadpool_limits(1, user_api="openmp"):
         penalty, errors = settings.encoder_penalty, {}
-        if isinstance(penalty, str):
+        if isinstance(penalty, str) and state["penalty"] is not None:
+            penalty, errors = state["penalty"], state["errors"]
+        elif isinstance(penalty, str):
             penalty, errors = choose_penalty(
                 data,
                 n_outputs,
@@ -83,21 +97,67 @@ def train_encoder(X, targets, weights, device, settings, seed):
                 n_iter=max(1, min(max_iter // 2, _MAX_CHOICE_ITER)),
                 seed=seeds[4],
             )
+        state = {**state, "penalty": float(penalty), "errors": errors}
         model = _make_model(encoder, device, gradient, objective, penalty, settings, seeds[0])
-        model.start(data.start_rows(), n_outputs, seeds[2])
-        run = _run(model, data, settings, max_iter, seeds[3])
+        fault = _start(model, data, n_outputs, seeds[2], state)
+        run = None
+        if fault is None:
+            run = _run(model, data, settings, max_iter, seeds[3], state["run"])
+    return _trained(model, run, fault, gradient, state)
+
+
+def _start(model, data, n_outputs, seed, state):
+    """Start or resume a model; return the fault of the device, if there was one."""
+    rows, run = data.start_rows(), state["run"]
+    if run is not None:
+        model.resume(rows, n_outputs, seed, run["module"], state["model"])
+        return None
+    model.n_lost = state["n_passes"]
+    try:
+        model.start(rows, n_outputs, seed)
+    except DeviceFault as fault:
+        return fault
+    return None
+
+
+def _trained(model, run, fault, gradient, state):
+    facts = {
+        "encoder_penalty": state["penalty"],
+        "penalty_errors": state["errors"],
+        "gradient": gradient,
+        "n_passes": model.n_passes,
+    }
+    state = {**state, "n_passes": model.n_passes}
+    if fault is not None:
+        return TrainedEncoder(**facts, fault=fault, state=_pack(state))
+    kept = None
+    if run.state is not None:
+        own = model.state(run.state["is_finished"])
+        kept = _pack({**state, "run": run.state, "model": own})
     weight, bias = model.encoder_weights()
     return TrainedEncoder(
+        **facts,
         coef=to_numpy(weight),
         intercept=to_numpy(bias),
         gamma=model.gamma,
-        encoder_penalty=float(penalty),
-        penalty_errors=errors,
         history=run.history,
         n_iter=run.n_iter,
-        n_passes=model.n_passes,
-        gradient=gradient,
+        fault=run.fault,
+        state=kept,
     )
+
+
+def _pack(state):
+    """Return nested dicts of numbers and tensors as bytes, which pickle without torch."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _unpack(state, torch_device):
+    if state is None:
+        return {"penalty": None, "errors": {}, "run": None, "model": None, "n_passes": 0}
+    return torch.load(io.BytesIO(state), map_location=torch_device, weights_only=True)
 
 
 def _resolve_max_iter(settings, gradient, n_rows):
@@ -130,10 +190,13 @@ def _make_model(encoder, device, gradient, objective, penalty, settings, seed):
     ).to(settings.torch_device)
 
 
-def _run(model, data, settings, max_iter, seed):
+def _run(model, data, settings, max_iter, seed, resume):
     """Run the loop; return its ``Run``."""
-    batches = minibatches(data.n_rows, settings.batch_size, seed)
-    shares = iter(np.linspace(0, 1, max_iter))
+    n_done = 0 if resume is None else resume["n_done"]
+    is_new = resume is None or resume["is_finished"]
+    n_before = 0 if is_new else n_done - resume["origin"]
+    batches = islice(minibatches(data.n_rows, settings.batch_size, seed), n_done, None)
+    shares = iter(np.linspace(0, 1, max_iter)[n_before:])
 
     def step():
         model.progress = next(shares)
@@ -151,4 +214,7 @@ def _run(model, data, settings, max_iter, seed):
         verbose=settings.verbose,
         validate=(lambda: model.loss(*data.held_out())) if held_out else None,
         patience=settings.n_iter_no_change if held_out else None,
+        mark=model.mark,
+        resume=resume,
+        keeps_state=settings.warm_start,
     )

@@ -94,6 +94,18 @@ class ExactModel(nn.Module):
         self.models = ExactModels([self.encoder], n_outputs, self.loss_function, *self._strengths)
         self.to(X)
 
+    def mark(self):
+        """Note where a minibatch begins: there are no draws to be repeated."""
+
+    def state(self, is_finished):
+        """Return what ``resume`` takes beside the parameters: nothing."""
+        return {}
+
+    def resume(self, X, n_outputs, seed, tensors, state):
+        """Take up the parameters of a run."""
+        self.start(X, n_outputs, seed)
+        self.load_state_dict(tensors)
+
     def groups(self, learning_rate, readout_learning_rate):
         """Return parameter groups for the optimizer."""
         return self.models.groups(learning_rate, readout_learning_rate)

@@ -19,7 +19,13 @@ from skopu.nn.feedback import (
     encode_errors,
     feedback_surrogate,
 )
-from skopu.training.loop import cosine_decay, minibatches, no_decay, run_loop
+from skopu.training.loop import (
+    cosine_decay,
+    is_device_fault,
+    minibatches,
+    no_decay,
+    run_loop,
+)
 from skopu.training.rows import TrainingRows
 
 _MAX_START_ROWS = 16384
@@ -77,22 +83,16 @@ def train_network(
     split_seed, batch_seed = draw_seeds(seed, 2)
     data = TrainingRows(X, targets.values, weights, settings, "float32", split_seed)
     epochs = _Epochs(network.to(settings.torch_device), feedback, data, targets.loss, settings)
-    fault = None
-    try:
-        n_iter, history = epochs.train(n_epochs, DECAYS[decay], batch_seed, moments)
-    except Exception as error:
-        if not epochs.device_failed:
-            raise
-        fault, n_iter, history = error, epochs.n_done, {}
+    run = epochs.train(n_epochs, DECAYS[decay], batch_seed, moments)
     return TrainedNetwork(
         coefs=[to_numpy(layer.weight).T for layer in network.linear],
         intercepts=[to_numpy(layer.bias) for layer in network.linear],
         moments=_moments(epochs.optimizer),
         alignment=np.array(epochs.alignment),
-        history=history,
+        history=run.history,
         loss_curve=epochs.finished_curve(),
-        n_iter=math.ceil(n_iter / epochs.n_batches),
-        fault=fault,
+        n_iter=math.ceil(run.n_iter / epochs.n_batches),
+        fault=run.fault,
     )
 
 
@@ -109,7 +109,7 @@ class _Epochs:
         self._batch_size = min(batch_size, n_rows)
         self.n_batches = max(1, n_rows // self._batch_size)
         self.loss_curve, self.alignment, self._losses = [], [], []
-        self.n_done, self.device_failed = 0, False
+        self._projector_failed = False
 
     def train(self, n_epochs, decay, seed, moments):
         """Run the loop; return its ``Run``."""
@@ -127,6 +127,8 @@ class _Epochs:
             validate=self._validate if settings.early_stopping else None,
             patience=settings.n_iter_no_change if settings.early_stopping else None,
             decay=decay,
+            # A projector may be of any make, and raise anything.
+            is_fault=lambda error: self._projector_failed or is_device_fault(error),
         )
 
     def _make_optimizer(self, moments):
@@ -167,7 +169,7 @@ class _Epochs:
         try:
             return self.feedback.project(encoded)
         except Exception:
-            self.device_failed = True
+            self._projector_failed = True
             raise
 
     def _alignment(self, X, errors, surrogate):
@@ -181,7 +183,6 @@ class _Epochs:
 
     def _record(self, loss):
         self._losses.append(loss)
-        self.n_done += 1
         if len(self._losses) == self.n_batches:
             self.loss_curve.append(float(np.mean(self._losses)))
             self._losses = []

@@ -1,6 +1,10 @@
-"""The record of a training run."""
+"""The record of a training run, and its best state."""
 
+import math
 import time
+from copy import deepcopy
+
+_NAMES = ("iteration", "epoch", "loss", "validation_loss", "n_passes", "seconds")
 
 
 class History:
@@ -26,8 +30,42 @@ class History:
         epoch = iteration * self._share
         self._rows.append((iteration, epoch, loss, validation_loss, n_passes, seconds))
 
+    def load(self, columns):
+        """Go on after the record of an earlier run; ``iteration`` counts on from it."""
+        self._rows = list(zip(*(columns[name] for name in _NAMES)))
+        if self._rows:
+            self._start -= self._rows[-1][-1]
+
     def as_dict(self):
         """Return the columns as a dict of lists."""
-        names = ("iteration", "epoch", "loss", "validation_loss", "n_passes", "seconds")
-        columns = zip(*self._rows) if self._rows else ([] for _ in names)
-        return {name: list(column) for name, column in zip(names, columns)}
+        columns = zip(*self._rows) if self._rows else ([] for _ in _NAMES)
+        return {name: list(column) for name, column in zip(_NAMES, columns)}
+
+
+class BestState:
+    """Keeps a copy of the module's state at the lowest score offered so far."""
+
+    def __init__(self, module):
+        self._module = module
+        self.score, self.iteration, self.age = math.inf, 0, 0
+        self._state = deepcopy(module.state_dict())
+
+    def offer(self, iteration, score):
+        """Keep the present state if ``score`` is the lowest; otherwise age by one."""
+        self.age += 1
+        if score < self.score:
+            self.score, self.iteration, self.age = score, iteration, 0
+            self._state = deepcopy(self._module.state_dict())
+
+    def restore(self):
+        """Put the kept state back."""
+        self._module.load_state_dict(self._state)
+
+    def as_dict(self):
+        """Return what ``load`` takes."""
+        names = ("score", "iteration", "age", "_state")
+        return {name: deepcopy(getattr(self, name)) for name in names}
+
+    def load(self, state):
+        """Go on from what ``as_dict`` returned."""
+        vars(self).update(state)

@@ -62,6 +62,10 @@ class _Collapsed(torch.autograd.Function):
         return torch.linalg.vecdot(matrix @ _weighted_gram(codes, slope), matrix), None, None
 
 
+# What FittedIntensities has learned.
+_KEPT = ("_codes", "_intensities", "_next_collection", "_centred", "_weights")
+
+
 class FittedIntensities:
     r"""Forms of a device's intensities, by kernel ridge regression on its answers.
 
@@ -117,6 +121,14 @@ class FittedIntensities:
             self._next_collection = _GROWTH * n_passes
         elif n_held >= 2 * n_fitted and n_fitted < self._n_answers:
             self._fit()
+
+    def state(self):
+        """Return numbers, lists and tensors that ``load`` takes."""
+        return {name: getattr(self, name) for name in _KEPT}
+
+    def load(self, state):
+        """Go on from what ``state`` returned."""
+        vars(self).update(state)
 
     def forms(self, weights):
         """Return the forms of combinations of intensities with weights (D, q)."""

@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from skopu.exceptions import DeviceFault
 from skopu.nn.readout import Readout
 from skopu.training.intensities import FittedIntensities, KnownIntensities
 
@@ -39,6 +40,8 @@ class JointModel(nn.Module):
     ----------
     n_passes : int
         Codes sent through the device, or answered in its place.
+    n_lost : int
+        How many of these have to be sent again, because a fault came between.
     progress : float
         Share of the training done, in [0, 1], for estimators with a schedule; set by the loop.
     """
@@ -62,7 +65,9 @@ class JointModel(nn.Module):
         self.n_components = n_components
         self.encoder_penalty, self.readout_penalty = encoder_penalty, readout_penalty
         self.learn_gamma, self.generator = learn_gamma, generator
-        self.n_passes, self.progress = 0, 0.0
+        self.progress, self._mark = 0.0, None
+        # Passes that training has used, and those whose answers a fault made worthless.
+        self._n_used, self.n_lost = 0, 0
         self._known, self._fitted, self._answers = None, None, []
 
     @torch.no_grad()
@@ -74,11 +79,54 @@ class JointModel(nn.Module):
         n_bits = codes.shape[1]
         if self.gradient.fits_forms:
             self._fitted = FittedIntensities(n_bits, self.gradient.fit_penalty)
-        self.readout = Readout(*self._intensities(codes), n_outputs, self.learn_gamma)
+        self._build(*self._intensities(codes), n_bits, n_outputs)
         self._learn_answers()
+        self.to(X)
+        self.mark()
+
+    def _build(self, intensities, popcounts, n_bits, n_outputs):
+        self.readout = Readout(intensities, popcounts, n_outputs, self.learn_gamma)
         learned = self.gradient.learned(n_bits)
         self.learned = nn.ParameterDict({name: nn.Parameter(v) for name, v in learned.items()})
+
+    def state(self, is_finished):
+        """Return what ``resume`` takes beside the parameters: numbers, lists and tensors.
+
+        A minibatch that was not finished will be done again with the same draws.
+        """
+        generator, n_used = self._mark
+        if is_finished:
+            generator, n_used = self.generator.get_state(), self._n_used
+        return {
+            "generator": generator,
+            "fitted": None if self._fitted is None else self._fitted.state(),
+            "n_used": n_used,
+            "n_lost": self.n_passes - n_used,
+        }
+
+    @torch.no_grad()
+    def resume(self, X, n_outputs, seed, tensors, state):
+        """Take up the parameters and the state of a run, without a pass."""
+        n_bits = len(self.encoder.bias)
+        dark = X.new_zeros(2, self.n_components), X.new_zeros(2)
+        self._build(*dark, n_bits, n_outputs)
         self.to(X)
+        self.load_state_dict(tensors)
+        self.generator.set_state(state["generator"].cpu())
+        self._n_used, self.n_lost = state["n_used"], state["n_lost"]
+        if state["fitted"] is not None:
+            self._fitted = FittedIntensities(n_bits, self.gradient.fit_penalty)
+            self._fitted.load(state["fitted"])
+        self.mark()
+
+    def mark(self):
+        """Note where a minibatch begins, and forget answers to one that was cut short."""
+        self._mark, self._answers = (self.generator.get_state(), self._n_used), []
+
+    @property
+    def n_passes(self):
+        """Codes sent through the device, or answered in its place."""
+        return self._n_used + self.n_lost
 
     @property
     def gamma(self):
@@ -101,8 +149,8 @@ class JointModel(nn.Module):
         """Return predictions (..., q) of codes (..., k)."""
         flat = codes.flatten(0, -2)
         if self._collapses(*flat.shape):
-            self.n_passes += len(flat)
-            self.device.n_passes += len(flat)
+            self.device.count_passes(len(flat))
+            self._n_used += len(flat)
             combine, popcounts = partial(self._known_intensities().combine, flat), flat.sum(-1)
         else:
             intensities, popcounts = self._intensities(flat)
@@ -117,7 +165,7 @@ class JointModel(nn.Module):
         """
         if not self.device.known_matrix:
             return False
-        if self._fitted is not None and self._fitted.wants_answers(self.n_passes):
+        if self._fitted is not None and self._fitted.wants_answers(self._n_used):
             return False
         n_outputs = self.readout.weight.shape[1]
         form = 2 * n_outputs * n_bits * (2 * self.n_components + n_codes)
@@ -192,9 +240,13 @@ class JointModel(nn.Module):
     def _intensities(self, codes):
         """Raw intensities (m, D) and popcounts (m,) of codes (m, k)."""
         bits = codes.to(torch.uint8).cpu().numpy()
-        intensities = self.device.project(bits, self.n_components)
+        try:
+            intensities = self.device.project(bits, self.n_components)
+        except DeviceFault as fault:
+            self.n_lost += 0 if fault.partial is None else len(fault.partial)
+            raise
         intensities = torch.from_numpy(intensities).to(self.encoder.weight)
-        if self._fitted is not None and self._fitted.wants_answers(self.n_passes):
-            self._answers.append((codes, intensities, self.n_passes))
-        self.n_passes += len(codes)  # the device has counted them itself
+        if self._fitted is not None and self._fitted.wants_answers(self._n_used):
+            self._answers.append((codes, intensities, self._n_used))
+        self._n_used += len(codes)
         return intensities, codes.sum(-1)

@@ -1,7 +1,9 @@
 """The training loop: steps, learning rate, record, early stop, interruption."""
 
 import math
+import time
 import warnings
+from collections.abc import Callable
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -11,32 +13,12 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
-from skopu.exceptions import InterruptedFitWarning
-from skopu.training.history import History
+from skopu.exceptions import DeviceFault, InterruptedFitWarning, PassBudgetError
+from skopu.training.history import BestState, History
 
 _LAST_RATE = 1e-3  # the cosine decay ends at this share of the first learning rate
 _BETAS = (0.9, 0.99)  # a shorter memory of squares than Adam's default: runs are short
 _N_RECORDS = 100  # entries that a whole run leaves in the history
-
-
-class BestState:
-    """Keeps a copy of the module's state at the lowest score offered so far."""
-
-    def __init__(self, module):
-        self._module = module
-        self.score, self.iteration, self.age = math.inf, 0, 0
-        self._state = deepcopy(module.state_dict())
-
-    def offer(self, iteration, score):
-        """Keep the present state if ``score`` is the lowest; otherwise age by one."""
-        self.age += 1
-        if score < self.score:
-            self.score, self.iteration, self.age = score, iteration, 0
-            self._state = deepcopy(self._module.state_dict())
-
-    def restore(self):
-        """Put the kept state back."""
-        self._module.load_state_dict(self._state)
 
 
 def minibatches(n_samples, batch_size, seed):
@@ -68,10 +50,21 @@ def no_decay(n_iter):
 
 
 class Run(NamedTuple):
-    """What a run leaves: minibatches done, and the columns of its history."""
+    """What a run leaves: minibatches done, the columns of its history, and how it ended.
+
+    ``fault`` is what stopped a device, None if nothing did; ``state`` is what ``run_loop`` takes
+    as ``resume``, None if the run was finished and nobody asked for it.
+    """
 
     n_iter: int
     history: dict
+    fault: Exception | None = None
+    state: dict | None = None
+
+
+def is_device_fault(error):
+    """Whether an exception is a device's: training then keeps its state."""
+    return isinstance(error, DeviceFault)
 
 
 def run_loop(
@@ -86,13 +79,18 @@ def run_loop(
     validate=None,
     patience=None,
     decay=cosine_decay,
+    is_fault=is_device_fault,
+    mark=None,
+    resume=None,
+    keeps_state=False,
 ):
-    """Train until the budget is used, progress stops, or the user interrupts.
+    """Train until the budget is used, progress stops, a device fails, or the user interrupts.
 
     Parameters
     ----------
     module : torch.nn.Module
-        What is trained; its best state is put back if the run is cut short.
+        What is trained; its best state is put back if the user cuts the run short. If a device
+        fails, or its budget is used up, it is left as it is after the last complete minibatch.
     step : callable
         Returns (loss to report, surrogate to differentiate, passes so far) of a minibatch.
     optimizer : torch.optim.Optimizer
@@ -110,56 +108,181 @@ def run_loop(
         Records without improvement after which to stop; None: use the whole budget.
     decay : callable, default=cosine_decay
         From ``max_iter`` to the learning rate's factor at an iteration.
+    is_fault : callable, default=is_device_fault
+        Which exceptions of ``step`` and ``validate`` are a device's.
+    mark : callable or None, default=None
+        Called before every ``step`` and ``validate``, which will be repeated if cut short.
+    resume : dict or None, default=None
+        The ``state`` of a run to go on from: one that was cut short is completed, to one that was
+        finished another ``max_iter`` minibatches are added. The module is loaded by the caller.
+    keeps_state : bool, default=False
+        Whether a finished run returns its state, too.
 
     Returns
     -------
     run : Run
     """
-    schedule = LambdaLR(optimizer, decay(max_iter))
-    period = max(1, max_iter // _N_RECORDS)
-    history, best, losses, iteration = History(share), BestState(module), [], 0
-    keep_best = patience is not None
-    bar = tqdm(total=max_iter, disable=not verbose, desc=description, unit="it")
+    tasks = _Tasks(step, validate, mark or (lambda: None))
+    loop = _Loop(module, tasks, optimizer, max_iter, share, patience, decay, resume)
+    bar = tqdm(
+        total=max_iter,
+        initial=loop.n_done - loop.origin,
+        disable=not verbose,
+        desc=description,
+        unit="it",
+    )
+    fault, state, n_iter, keep_best = None, None, None, patience is not None
     try:
-        for iteration in range(1, max_iter + 1):
-            loss, surrogate, n_passes = step()
-            optimizer.zero_grad()
-            surrogate.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(loss)
-            if iteration % period and iteration < max_iter:
-                continue
-            mean_loss = float(np.mean(losses))
-            score = validate() if validate else math.nan
-            history.record(iteration, mean_loss, score, n_passes)
-            best.offer(iteration, score if validate else mean_loss)
-            _show(bar, len(losses), mean_loss, n_passes)
-            losses = []
-            if not math.isfinite(mean_loss):
-                keep_best = True
-                _warn_diverged(iteration, best.iteration)
-                break
-            if patience is not None and best.age >= patience:
-                break
+        loop.run(bar)
     except KeyboardInterrupt:
-        keep_best = True
-        warnings.warn(
-            f"fit interrupted at iteration {iteration} of {max_iter}: the best state, that of "
-            f"iteration {best.iteration}, is kept and the fit is completed with it.",
-            InterruptedFitWarning,
-            stacklevel=2,
+        # The state to go on from is the last one; the one to use meanwhile is the best.
+        state, keep_best, n_iter = loop.state(is_finished=False), True, loop.n_begun
+        _warn_cut(
+            f"fit interrupted at iteration {n_iter} of {loop.end}: the best state, that of "
+            f"iteration {loop.best.iteration}, is kept and the fit is completed with it."
         )
+    except PassBudgetError as reason:
+        state, n_iter = loop.state(is_finished=False), loop.n_done
+        _warn_cut(
+            f"fit stopped after iteration {n_iter} of {loop.end}, and is completed with what was "
+            f"learned so far: {reason}"
+        )
+    except Exception as error:
+        if not is_fault(error):
+            raise
+        fault, state, keep_best = error, loop.state(is_finished=False), False
     finally:
         bar.close()
-    if keep_best:
-        best.restore()
-    return Run(iteration, history.as_dict())
+    if keep_best or loop.diverged:
+        loop.best.restore()
+    if state is None and keeps_state:
+        state = loop.state(is_finished=True)
+    return Run(loop.n_done if n_iter is None else n_iter, loop.columns(), fault, state)
 
 
-def _show(bar, n_done, loss, n_passes):
+class _Tasks(NamedTuple):
+    """What the caller does in a run."""
+
+    step: Callable
+    validate: Callable | None
+    mark: Callable
+
+
+class _Loop:
+    """A run in progress: everything that has to be kept in order to go on."""
+
+    def __init__(self, module, tasks, optimizer, max_iter, share, patience, decay, resume):
+        self._module, self._tasks, self._optimizer = module, tasks, optimizer
+        self._patience = patience
+        self._period = max(1, max_iter // _N_RECORDS)
+        self.history, self.best = History(share), BestState(module)
+        self.losses, self.n_done, self.n_passes, self.origin = [], 0, 0, 0
+        self.n_begun, self.diverged = 0, False
+        if resume is not None:
+            self._resume(resume)
+        self.end = self.origin + max_iter
+        # A scheduler that does not begin at 0 wants to know the first rates.
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        done = self.n_done - self.origin
+        self._schedule = LambdaLR(optimizer, decay(max_iter), last_epoch=done - 1)
+
+    def _resume(self, state):
+        self._optimizer.load_state_dict(
+            _with_moments(self._optimizer.state_dict(), state["optimizer"])
+        )
+        self.n_done = self.n_begun = state["n_done"]
+        self.n_passes = state["n_passes"]
+        self.history.load(state["history"])
+        if state["is_finished"]:
+            self.origin = self.n_done
+            return
+        self.origin, self.losses = state["origin"], list(state["losses"])
+        self.best.load(state["best"])
+
+    def state(self, is_finished):
+        """Return numbers, lists and tensors that ``resume`` takes."""
+        return {
+            "module": deepcopy(self._module.state_dict()),
+            "optimizer": self._optimizer.state_dict(),
+            "n_done": self.n_done,
+            "n_passes": self.n_passes,
+            "history": self.history.as_dict(),
+            "losses": list(self.losses),
+            "origin": self.origin,
+            "best": self.best.as_dict(),
+            "is_finished": is_finished,
+        }
+
+    def columns(self):
+        """Return the history, with a last line for minibatches that no record was due for."""
+        history = deepcopy(self.history)
+        if self.losses:
+            history.record(self.n_done, float(np.mean(self.losses)), math.nan, self.n_passes)
+        return history.as_dict()
+
+    def run(self, bar):
+        """Go on to the end; what is cut short by an exception can be resumed."""
+        start, before = time.perf_counter(), self.n_passes
+        while True:
+            if self._is_due():
+                n_new = len(self.losses)
+                mean_loss = self._record()
+                seconds = time.perf_counter() - start
+                _show(bar, n_new, mean_loss, self.n_passes, (self.n_passes - before) / seconds)
+                if not math.isfinite(mean_loss):
+                    self.diverged = True
+                    _warn_diverged(self.n_done, self.best.iteration)
+                    return
+                if self._patience is not None and self.best.age >= self._patience:
+                    return
+            if self.n_done >= self.end:
+                return
+            self._advance()
+
+    def _is_due(self):
+        done = self.n_done - self.origin
+        return bool(self.losses) and (done % self._period == 0 or self.n_done >= self.end)
+
+    def _advance(self):
+        self.n_begun = self.n_done + 1
+        self._tasks.mark()
+        loss, surrogate, self.n_passes = self._tasks.step()
+        self._optimizer.zero_grad()
+        surrogate.backward()
+        self._optimizer.step()
+        self._schedule.step()
+        self.losses.append(loss)
+        self.n_done += 1
+
+    def _record(self):
+        """Write a line of the history, keep the best state; return the mean loss."""
+        mean_loss, score = float(np.mean(self.losses)), math.nan
+        if self._tasks.validate:
+            self._tasks.mark()
+            score = self._tasks.validate()
+        self.history.record(self.n_done, mean_loss, score, self.n_passes)
+        self.best.offer(self.n_done, score if self._tasks.validate else mean_loss)
+        self.losses = []
+        return mean_loss
+
+
+def _with_moments(present, saved):
+    """State of an optimizer with the settings of one and the moments of another."""
+    if "optimizers" in present:
+        pairs = zip(present["optimizers"], saved["optimizers"], strict=True)
+        return {"optimizers": [_with_moments(*pair) for pair in pairs]}
+    return {**present, "state": saved["state"]}
+
+
+def _show(bar, n_done, loss, n_passes, rate):
     bar.update(n_done)
-    bar.set_postfix(loss=f"{loss:.4g}", **({"passes": n_passes} if n_passes else {}))
+    passes = {"passes": n_passes, "passes/s": f"{rate:.3g}"} if n_passes else {}
+    bar.set_postfix(loss=f"{loss:.4g}", **passes)
+
+
+def _warn_cut(message):
+    warnings.warn(message, InterruptedFitWarning, stacklevel=3)
 
 
 def _warn_diverged(iteration, best_iteration):
@@ -167,5 +290,5 @@ def _warn_diverged(iteration, best_iteration):
         f"the loss is not finite at iteration {iteration}: training stopped and the state of "
         f"iteration {best_iteration} is kept; lower learning_rate.",
         ConvergenceWarning,
-        stacklevel=3,
+        stacklevel=5,
     )

@@ -1,0 +1,86 @@
+"""Devices around another device."""
+
+import numpy as np
+
+from skopu._parts import resolve_part
+from skopu._validation import HasMethods
+from skopu.devices.base import OPUDevice
+from skopu.devices.registry import DEVICES
+
+
+class WrappedOPU(OPUDevice):
+    """Base class: hands codes on to a device ``opu`` and has its limits.
+
+    A clone is the same object: what it counts or writes goes on from call to call.
+    """
+
+    _parameter_constraints = {"opu": [HasMethods("project"), str, None]}
+
+    def __sklearn_clone__(self):
+        return self
+
+    @property
+    def max_bits(self):
+        """Largest k that the device accepts."""
+        return self._inner().max_bits
+
+    @property
+    def max_components(self):
+        """Largest D that the device accepts."""
+        return self._inner().max_components
+
+    @property
+    def known_matrix(self):
+        """Whether ``matrix`` gives R."""
+        return self._inner().known_matrix
+
+    @property
+    def count(self):
+        """Intensity of one count of the camera."""
+        return self._inner().count
+
+    @property
+    def full_scale(self):
+        """Intensity at which the camera saturates."""
+        return self._inner().full_scale
+
+    def matrix(self, n_bits, n_components):
+        """Return R of the device, where it is known.
+
+        Parameters
+        ----------
+        n_bits, n_components : int
+            k and D.
+        """
+        return self._inner().matrix(n_bits, n_components)
+
+    def project(self, codes, n_components):
+        """Project codes through the device; see :meth:`OPUDevice.project`.
+
+        Parameters
+        ----------
+        codes : array-like or sparse matrix of shape (n_samples, n_bits)
+            Zeros and ones.
+        n_components : int
+            D.
+        """
+        self._validate_params()
+        return super().project(codes, n_components)
+
+    def _inner(self):
+        """Return the device itself; one given by name is made once."""
+        if self.opu is not None and not isinstance(self.opu, str):
+            return self.opu
+        kept_name, device = getattr(self, "_kept_device", (None, None))
+        if device is None or kept_name != self.opu:
+            device = resolve_part(self.opu, DEVICES, "opu")
+            self._kept_device = (self.opu, device)
+        return device
+
+    def _project(self, codes, n_components):
+        return self._inner().project(codes, n_components)
+
+    def _interfere(self, codes, n_components, reference, n_pixels):
+        # The device rounds up to whole pixels: a rounding error must not make one more.
+        oversampling = np.nextafter(n_pixels / n_components, 0)
+        return self._inner().interfere(codes, n_components, reference, oversampling)
