@@ -18,6 +18,8 @@ from skopu._validation import Interval, StrOptions, validate_data
 from skopu.cross_fitting import assign_folds
 
 _MAX_CENTRES = 4096
+# Where rows are few each counts for the encoders, and more folds leave more of them to learn from.
+_FEW_ROWS, _FOLDS_OF_FEW, _FOLDS_OF_MANY = 1000, 8, 4
 
 
 class CrossFitted(BaseEstimator):
@@ -40,7 +42,7 @@ class CrossFitted(BaseEstimator):
         self,
         n_bits=64,
         *,
-        cv=4,
+        cv=None,
         n_best=3,
         scaler="auto",
         learning_rate=0.05,
@@ -71,12 +73,13 @@ class CrossFitted(BaseEstimator):
         from skopu.training.folds import STRENGTHS, train_fold_models
 
         scaler_seed, fold_seed, train_seed, centre_seed = draw_seeds(self.random_state, 4)
-        given = None if isinstance(self.cv, Integral) else self._given_folds(X, Y, classes)
+        is_number = self.cv is None or isinstance(self.cv, Integral)
+        given = None if is_number else self._given_folds(X, Y, classes)
         X, Y, weights, kept = merge_repeated_rows(X, Y, weights)
         self._check_enough(len(Y))
         if given is None:
             classes = None if classes is None else classes[kept]
-            folds = assign_folds(len(Y), min(self.cv, len(Y)), classes, fold_seed)
+            folds = assign_folds(len(Y), self._n_folds(len(Y)), classes, fold_seed)
         else:
             folds = np.unique(given[kept], return_inverse=True)[1]
         n_folds = folds.max() + 1
@@ -90,6 +93,12 @@ class CrossFitted(BaseEstimator):
         ).select()
         self._keep(selection, models, scalers, names)
         return kept, weights, selection.predictions
+
+    def _n_folds(self, n_rows):
+        n_folds = self.cv
+        if n_folds is None:
+            n_folds = _FOLDS_OF_FEW if n_rows < _FEW_ROWS else _FOLDS_OF_MANY
+        return min(n_folds, n_rows)
 
     def _check_enough(self, n_rows):
         if n_rows < 2:

@@ -21,10 +21,10 @@ class CrossFittedOPUClassifier(ClassifierMixin, CrossFitted):
     ----------
     n_bits : int, default=64
         k, bits of each encoder.
-    cv : int, splitter or iterable of splits, default=4
-        K, folds, with classes spread over them evenly. A splitter or splits must hold every
-        row out exactly once; give those of ``GroupKFold`` where rows come in groups and new
-        groups will be predicted.
+    cv : int, splitter, iterable of splits or None, default=None
+        K, folds, with classes spread over them evenly; None: 8 below 1000 rows, else 4. A
+        splitter or splits must hold every row out exactly once; give those of ``GroupKFold``
+        where rows come in groups and new groups will be predicted.
     n_best : int, default=3
         Encoders of each fold whose codes a readout shares.
     scaler : {"auto", "both", "standard", "quantile"}, default="auto"

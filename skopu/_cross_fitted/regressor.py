@@ -18,10 +18,10 @@ class CrossFittedOPURegressor(MultiOutputMixin, RegressorMixin, CrossFitted):
 
     and its variance is known too. ``fit`` works in three steps:
 
-    1. For each of ``cv`` folds, each scaling of the inputs and each of five strengths of
+    1. For each of K folds (4 or 8), each scaling of the inputs and each of five strengths of
        penalties and variance price (:math:`\kappa`), an encoder is trained with a free form on
        the fold's training part, by the exact loss of
-       :class:`SupervisedBinarizer(gradient="exact") <SupervisedBinarizer>`: 40 models as one
+       :class:`SupervisedBinarizer(gradient="exact") <SupervisedBinarizer>`: 10 K models as one
        batched tensor.
     2. New readouts for the codes of the ``n_best`` best encoders together: kernel ridge with
        the sum of their kernels (a sum of kernels is a concatenation of features: several
@@ -36,9 +36,10 @@ class CrossFittedOPURegressor(MultiOutputMixin, RegressorMixin, CrossFitted):
     ----------
     n_bits : int, default=64
         k, bits of each encoder.
-    cv : int, splitter or iterable of splits, default=4
-        K, folds. A splitter or splits must hold every row out exactly once; give those of
-        ``GroupKFold`` where rows come in groups and new groups will be predicted.
+    cv : int, splitter, iterable of splits or None, default=None
+        K, folds; None: 8 below 1000 rows, else 4. A splitter or splits must hold every row out
+        exactly once; give those of ``GroupKFold`` where rows come in groups and new groups
+        will be predicted.
     n_best : int, default=3
         Encoders of each fold whose codes a readout shares.
     scaler : {"auto", "both", "standard", "quantile"}, default="auto"
