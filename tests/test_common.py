@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import check_param_validation, parametrize_w
 
 import skopu
 from skopu import (
+    AutoencoderBinarizer,
     BinaryAutoencoder,
     BinaryMLPClassifier,
     CrossFittedOPUClassifier,
@@ -36,6 +37,7 @@ from skopu import (
     OPUKernelRidgeClassifier,
     OPURandomFeatures,
     SupervisedBinarizer,
+    ThermometerBinarizer,
 )
 from skopu.devices import OffAxisHolography, SimulatedOPU
 
@@ -75,6 +77,9 @@ ESTIMATORS = [
     OPURandomFeatures(n_components=32),
     OPURandomFeatures(n_components=32, form="raw"),
     HyperplaneBinarizer(),
+    AutoencoderBinarizer(8, max_iter=5),
+    ThermometerBinarizer(8),
+    ThermometerBinarizer(strategy="uniform"),
     OPUKernelRidge(n_components=256, binarizer=BINARIZER),
     OPUKernelRidge(alpha="loo", n_components=256, binarizer=HyperplaneBinarizer()),
     OPUKernelRidge(kernel="linear"),

@@ -31,10 +31,10 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
     linear readout. The device cannot be differentiated: the readout learns from the error
     :math:`e = \hat y - y`, and the encoder from its random projection,
 
-    .. math:: \delta W = -[(B e) \odot \sigma'(a)] x^\top,
+    .. math:: \delta W = -[(B e) \odot \sigma'(a / T) / T] x^\top,
 
-    the encoder that [1]_ compares with, trained as in [2]_. The matrix B is fixed and knows
-    neither the device nor the readout.
+    the encoder that [1]_ compares with, trained as in [2]_, with the slope of a sigmoid in the
+    place of the step's. The matrix B is fixed and knows neither the device nor the readout.
 
     Parameters
     ----------
@@ -48,14 +48,17 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
         How errors are projected and what is shown of them; see :class:`DFAClassifier`.
     loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
         "auto": squared error of standardised targets for floats, otherwise cross-entropy.
+    temperature : float, default=0.5
+        T: the smaller, the nearer to its threshold a bit must be to learn.
     scaler : {"standard", "quantile"} or None, default="standard"
         Scaling of the inputs; see :class:`SupervisedBinarizer`.
-    alpha : float, default=1e-4
-        Of the penalty :math:`\alpha \|W\|^2 / 2`, divided by the rows of a minibatch.
-    learning_rate_init : float, default=0.01
-        First learning rate of Adam, which falls linearly to 0.
-    max_iter : int, default=300
-        Number of epochs.
+    alpha : float, default=0.01
+        Of the penalty :math:`\alpha \|W\|^2 / 2` on encoder and readout, divided by the rows of
+        a minibatch.
+    learning_rate_init : float, default=0.05
+        First learning rate of Adam (cosine decay to a thousandth).
+    max_iter : int or "auto", default="auto"
+        Number of epochs. "auto": as many as 3000 minibatches take.
     batch_size : int, default=128
         Rows in a minibatch; all rows if there are fewer.
     torch_device : str, default="cpu"
@@ -128,10 +131,11 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "opu": [str, HasMethods(["project"]), None],
         "loss": [StrOptions({"auto", "squared_error", "cross_entropy"})],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
         "scaler": [StrOptions({"standard", "quantile"}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "torch_device": [str],
         "random_state": ["random_state"],
@@ -148,10 +152,11 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
         error_encoding=None,
         threshold=0.1,
         loss="auto",
+        temperature=0.5,
         scaler="standard",
-        alpha=1e-4,
-        learning_rate_init=0.01,
-        max_iter=300,
+        alpha=0.01,
+        learning_rate_init=0.05,
+        max_iter="auto",
         batch_size=128,
         torch_device="cpu",
         random_state=None,
@@ -164,6 +169,7 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
         self.error_encoding = error_encoding
         self.threshold = threshold
         self.loss = loss
+        self.temperature = temperature
         self.scaler = scaler
         self.alpha = alpha
         self.learning_rate_init = learning_rate_init
@@ -270,5 +276,6 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.target_tags.required = True
+        tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = []
         return tags

@@ -7,12 +7,15 @@ import torch
 from torch import nn
 
 from skopu._tensors import to_tensor
-from skopu.nn.relaxations import straight_through
+from skopu.nn.relaxations import sigmoid_surrogate, straight_through
+
+_SPREAD = 0.2  # deviation of a device's features, times sqrt(D)
 
 
-def threshold(logits):
-    """Return 1[logits > 0]; the gradient is that of the sigmoid."""
-    return straight_through((logits > 0).to(logits.dtype), torch.sigmoid(logits))
+def threshold(logits, temperature):
+    r"""Return 1[logits > 0]; the gradient is that of :math:`\sigma(l / T)`."""
+    soft = sigmoid_surrogate(logits, temperature)
+    return straight_through((logits > 0).to(logits.dtype), soft)
 
 
 ACTIVATIONS = {
@@ -20,7 +23,6 @@ ACTIVATIONS = {
     "logistic": torch.sigmoid,
     "tanh": torch.tanh,
     "relu": torch.relu,
-    "threshold": threshold,
 }
 
 
@@ -31,7 +33,7 @@ class FeedbackNetwork(nn.Module):
     ----------
     layers : list of nn.Module
         Affine maps with ``weight`` and ``bias``; the last gives the outputs.
-    activation : {"identity", "logistic", "tanh", "relu", "threshold"}
+    activation : {"identity", "logistic", "tanh", "relu"} or callable
     features : callable or None, default=None
         Applied to the last hidden layer's activations before the output layer.
     """
@@ -39,7 +41,8 @@ class FeedbackNetwork(nn.Module):
     def __init__(self, layers, activation, features=None):
         super().__init__()
         self.linear = nn.ModuleList(layers)
-        self._activation, self._features = ACTIVATIONS[activation], features
+        self._activation = ACTIVATIONS.get(activation, activation)
+        self._features = features
 
     def activations(self, X, local):
         """Return hidden activations, a list of (n, h), and outputs (n, q).
@@ -172,10 +175,11 @@ class DeviceFeedback:
 
 
 class DeviceFeatures:
-    r"""Features of codes for a readout: :math:`(|r_j^\top z|^2 - |z|^2) \, 2 / k`.
+    r"""Features of codes for a readout: :math:`|r_j^\top z|^2 - |z|^2`, made small.
 
-    Each has mean 0 over matrices, and a deviation near 1 for codes half full: the large part
-    that all features share would otherwise slow the readout.
+    Their mean over matrices is 0, and for codes half full their deviation :math:`0.2/\sqrt D`.
+    Adam moves all weights by the same step, and D features of deviation 1 would move the output
+    by up to D of them at once: at this scale one learning rate suits readout and encoder.
     """
 
     def __init__(self, device, n_components):
@@ -186,4 +190,5 @@ class DeviceFeatures:
         bits = codes.detach().cpu().numpy().astype(np.uint8)
         intensities = self._device.project(bits, self._n_components)
         centred = intensities - bits.sum(axis=1, keepdims=True, dtype=np.float32)
-        return torch.from_numpy(centred * np.float32(2 / bits.shape[1])).to(codes.device)
+        scale = 2 / bits.shape[1] * _SPREAD / math.sqrt(self._n_components)
+        return torch.from_numpy(centred * np.float32(scale)).to(codes.device)

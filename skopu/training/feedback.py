@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from skopu.nn.feedback import (
     MatrixFeedback,
     encode_errors,
     feedback_surrogate,
+    threshold,
 )
 from skopu.training.loop import (
     cosine_decay,
@@ -29,6 +31,7 @@ from skopu.training.loop import (
 from skopu.training.rows import TrainingRows
 
 _MAX_START_ROWS = 16384
+_N_ENCODER_ITER = 3000  # minibatches that max_iter="auto" gives an encoder, in whole epochs
 
 
 def linear_decay(n_iter):
@@ -242,7 +245,8 @@ def train_encoder(X, targets, weights, settings, seed):
     for parameter in readout.parameters():
         torch.nn.init.zeros_(parameter)
     features = DeviceFeatures(settings.opu_, settings.n_components)
-    network = FeedbackNetwork([encoder, readout], "threshold", features)
+    step = partial(threshold, temperature=settings.temperature)
+    network = FeedbackNetwork([encoder, readout], step, features)
     if settings.projector_ is None:
         feedback = MatrixFeedback([settings.feedback_], settings.torch_device)
     else:
@@ -255,7 +259,14 @@ def train_encoder(X, targets, weights, settings, seed):
         weights,
         settings,
         train_seed,
-        n_epochs=settings.max_iter,
-        decay="linear",
+        n_epochs=_encoder_epochs(len(weights), settings),
+        decay="cosine",
     )
     return trained, feedback.n_passes
+
+
+def _encoder_epochs(n_rows, settings):
+    """Return the number of epochs that ``max_iter`` asks for."""
+    if settings.max_iter != "auto":
+        return settings.max_iter
+    return math.ceil(_N_ENCODER_ITER / max(1, n_rows // settings.batch_size))
