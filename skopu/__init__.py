@@ -11,10 +11,16 @@ from skopu._features import OPURandomFeatures
 from skopu._kernel_ridge import OPUKernelRidge, OPUKernelRidgeClassifier
 from skopu._rules import NeuralDNFClassifier
 from skopu._version import __version__
-from skopu.baselines import DFABinarizer, HyperplaneBinarizer
+from skopu.baselines import (
+    AutoencoderBinarizer,
+    DFABinarizer,
+    HyperplaneBinarizer,
+    ThermometerBinarizer,
+)
 from skopu.kernels import OPUKernel, opu_kernel
 
 __all__ = [
+    "AutoencoderBinarizer",
     "BinaryAutoencoder",
     "BinaryMLPClassifier",
     "ConvergenceDisplay",
@@ -32,6 +38,7 @@ __all__ = [
     "OPUKernelRidgeClassifier",
     "OPURandomFeatures",
     "SupervisedBinarizer",
+    "ThermometerBinarizer",
     "__version__",
     "opu_kernel",
 ]

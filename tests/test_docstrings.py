@@ -11,9 +11,9 @@ from numpydoc.docscrape import ClassDoc, FunctionDoc
 from sklearn.base import BaseEstimator, clone, is_classifier
 
 import skopu
-from skopu import devices, exceptions, gradients, optim, penalties
+from skopu import datasets, devices, exceptions, gradients, optim, penalties
 
-MODULES = (skopu, devices, gradients, optim, penalties)
+MODULES = (skopu, datasets, devices, gradients, optim, penalties)
 PUBLIC = [getattr(module, name) for module in MODULES for name in module.__all__]
 CLASSES = sorted({c for c in PUBLIC if inspect.isclass(c)}, key=lambda c: c.__name__)
 FUNCTIONS = sorted({f for f in PUBLIC if inspect.isfunction(f)}, key=lambda f: f.__name__)

@@ -23,7 +23,7 @@ LAYERS = [
         "_scaling",
         "_temperature",
     ],
-    ["kernels", "ridge", "cross_fitting", "losses", "penalties", "optim", "devices"],
+    ["kernels", "ridge", "cross_fitting", "losses", "penalties", "optim", "devices", "datasets"],
     ["nn", "gradients", "objectives"],
     ["training"],
     [

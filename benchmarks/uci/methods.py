@@ -7,7 +7,7 @@ from skopu.comparison.methods import METHODS as MAIN_METHODS
 # The peers' published protocol has 2400 training rows; a process of the main job has no time
 # for that many.
 METHODS = {
-    name: replace(method, max_train_rows=2500) if name == "gp" else method
+    name: replace(method, max_train_rows=2500) if name.startswith("gp") else method
     for name, method in MAIN_METHODS.items()
     if name != "chain"
 }

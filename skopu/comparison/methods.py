@@ -4,13 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 from scipy.stats import loguniform
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.model_selection import KFold, RandomizedSearchCV, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skopu import (
+    AutoencoderBinarizer,
     CrossFittedOPUClassifier,
     CrossFittedOPURegressor,
     DFABinarizer,
@@ -21,6 +24,7 @@ from skopu import (
     OPUKernelRidgeClassifier,
     OPURandomFeatures,
     SupervisedBinarizer,
+    ThermometerBinarizer,
 )
 from skopu.comparison.peers import (
     QuantileInputs,
@@ -120,6 +124,20 @@ def _behind(binarizer, task, settings):
     return Pipeline(steps)
 
 
+def _make_autoencoder(task, settings, seed):
+    return _behind(AutoencoderBinarizer(settings.n_bits, random_state=seed), task, settings)
+
+
+def _make_thermometer(task, settings, seed):
+    return _behind(ThermometerBinarizer(settings.n_bits), task, settings)
+
+
+def _make_binary_gp(task, settings, seed):
+    binarizer = AutoencoderBinarizer(settings.n_bits, random_state=seed)
+    to_float = FunctionTransformer(np.asarray, kw_args={"dtype": np.float64})
+    return _for_task(make_pipeline(binarizer, to_float, RBFGaussianProcess()), task)
+
+
 def _make_kernel_ridge(task, settings, seed):
     return _for_task(TunedKernelRidge(random_state=seed), task)
 
@@ -168,6 +186,7 @@ def _nested(name, space):
 
 _JOINT_SPACE = _nested("binarizer", _ENCODER_SPACE)
 _DFA_SPACE = _nested("binarizer", {key: _ENCODER_SPACE[key] for key in ("n_bits", "scaler")})
+_N_BITS_SPACE = {"binarizer__n_bits": [32, 64, 128, 256]}
 METHODS = {
     "cross-fitted": Method("Cross-fitted", _make_cross_fitted),
     "exact": Method("Exact", _make_exact, space=_JOINT_SPACE),
@@ -177,13 +196,14 @@ METHODS = {
     "isolated": Method("Isolated", partial(_make_joint, objective="isolated"), space=_JOINT_SPACE),
     "chain": Method("Three-step chain", _make_chain, space=_JOINT_SPACE),
     "dfa": Method("DFA + OPU", _make_dfa, space=_DFA_SPACE),
-    "hyperplanes": Method(
-        "Hyperplanes + OPU", _make_hyperplanes, space={"binarizer__n_bits": [32, 64, 128, 256]}
-    ),
+    "autoencoder": Method("Autoencoder + OPU", _make_autoencoder, space=_DFA_SPACE),
+    "thermometer": Method("Thermometer + OPU", _make_thermometer, space=_N_BITS_SPACE),
+    "hyperplanes": Method("Hyperplanes + OPU", _make_hyperplanes, space=_N_BITS_SPACE),
     "kernel-ridge": Method("KernelRidge RBF", _make_kernel_ridge),
     "kernel-ridge-quantile": Method("KernelRidge, quantiles", _make_quantile_kernel_ridge),
     "fourier": Method("Fourier features", _make_fourier),
     "gp": Method("GP RBF", _make_gp, max_train_rows=1000),
+    "gp-binary": Method("GP RBF on autoencoder codes", _make_binary_gp, max_train_rows=1000),
     "boosting": Method("Gradient boosting", _make_boosting),
     "mlp": Method("MLP", _make_mlp),
 }
