@@ -14,6 +14,7 @@ LAYERS = [
     [
         "exceptions",
         "_random",
+        "_dask",
         "_tensors",
         "_validation",
         "_version",
@@ -22,7 +23,17 @@ LAYERS = [
         "_targets",
         "_scaling",
     ],
-    ["kernels", "ridge", "losses", "penalties", "optim", "devices"],
+    [
+        "kernels",
+        "quantized_gram",
+        "normal_equations",
+        "penalty_scan",
+        "ridge",
+        "losses",
+        "penalties",
+        "optim",
+        "devices",
+    ],
     ["nn", "gradients", "objectives"],
     ["training"],
     [
@@ -57,6 +68,7 @@ AT_THE_TOP = {
     },
     "matplotlib": set(),
     "pandas": set(),
+    "dask": set(),
 }
 FORBIDDEN = {"lightonml", "tensorflow", "jax", "sympy"}
 
