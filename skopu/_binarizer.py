@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._dask import is_dask, map_rows
 from skopu._parts import PartsMixin, resolve_part
 from skopu._random import draw_seeds
 from skopu._rows import merge_repeated_rows
@@ -429,6 +430,9 @@ class SupervisedBinarizer(
         codes : ndarray of shape (n_samples, n_bits), dtype uint8
             1 where the bit's probability is above one half.
         """
+        if is_dask(X):
+            check_is_fitted(self)
+            return map_rows(self, "transform", X, len(self.coef_), np.empty((0, 0), np.uint8))
         return (self._logits(X) > 0).view(np.uint8)
 
     def bit_probabilities(self, X):

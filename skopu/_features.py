@@ -1,5 +1,6 @@
 """Random features computed by an Optical Processing Unit."""
 
+import re
 from numbers import Integral, Real
 
 import numpy as np
@@ -8,12 +9,16 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.preprocessing import binarize as threshold
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._dask import is_dask, map_rows
 from skopu._parts import PartsMixin, resolve_part
 from skopu._targets import encode_targets, keep_labels
 from skopu._validation import HasMethods, Interval, StrOptions, fit_context, validate_data
 from skopu.devices import DEVICES, resolve_device
 from skopu.devices.base import check_codes
 from skopu.ridge import loo_features
+
+# How OPURandomFeatures names its columns, also behind the prefix of a FeatureUnion.
+_FEATURE_NAME = re.compile(r"(.*__)?opurandomfeatures\d+$")
 
 
 class OPUFeatures(np.ndarray):
@@ -27,6 +32,14 @@ class OPUFeatures(np.ndarray):
         """Return results of ufuncs as plain arrays and numbers."""
         array = np.asarray(array)
         return array[()] if return_scalar else array
+
+
+def is_opu_features(X):
+    """Whether X says that it came out of an ``OPURandomFeatures``: by type, or column names."""
+    if isinstance(getattr(X, "_meta", X), OPUFeatures):  # what the blocks of a dask array are
+        return True
+    columns = getattr(X, "columns", ())
+    return len(columns) > 0 and all(_FEATURE_NAME.match(str(name)) for name in columns)
 
 
 class OPURandomFeatures(
@@ -159,7 +172,8 @@ class OPURandomFeatures(
         if self._learns():
             X, y = self._validate_targets(X, y)
         else:
-            X = self._validate(X, reset=True)
+            # Of a dask array the columns of one block tell all that is asked here.
+            X = self._validate(X.blocks[0].compute() if is_dask(X) else X, reset=True)
         self.opu_ = resolve_device(self.opu, X.shape[1], self.n_components, self._n_free())
         self.gamma_ = self._learn_gamma(X, y) if self._learns() else self._given_gamma()
         return self
@@ -179,6 +193,9 @@ class OPURandomFeatures(
             project again.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            meta = np.empty((0, 0), dtype=np.float32).view(OPUFeatures)
+            return map_rows(self, "transform", X, self.n_components, meta)
         codes = self._codes(self._validate(X, reset=False))
         return self._features(codes, self.gamma_).view(OPUFeatures)
 

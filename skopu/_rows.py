@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import gen_batches
 
-_CHUNK_VALUES = 2**22
+_CHUNK_VALUES = 2**18  # hashed at a time: a few MB of float64 and uint64
 
 
 def merge_repeated_rows(X, Y, weights):
@@ -33,6 +33,15 @@ def merge_repeated_rows(X, Y, weights):
     Rows are compared by 64-bit hashes: at a million rows the chance that any two different
     ones are taken for equal is 3e-8, and the harm is one row left out of a training set.
     """
+    kept, merged = distinct_rows(X, Y, weights)
+    return X[kept], Y[kept], merged, kept
+
+
+def distinct_rows(X, Y, weights):
+    """Return where the first of each set of equal rows stands, and the weights of the sets.
+
+    As ``merge_repeated_rows``, in its order, but nothing is copied.
+    """
     positive = np.flatnonzero(weights > 0)
     keys_x, keys_y = _hashes(X), _hashes(Y)
     # By X first: the scale of the targets then leaves the order as it is.
@@ -41,7 +50,7 @@ def merge_repeated_rows(X, Y, weights):
     is_first = np.append(True, (keys[1:] != keys[:-1]).any(axis=1))
     kept = order[is_first]
     merged = np.bincount(np.cumsum(is_first) - 1, weights=weights[order])
-    return X[kept], Y[kept], merged, kept
+    return kept, merged
 
 
 def _hashes(X):

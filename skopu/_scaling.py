@@ -4,8 +4,10 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
+from sklearn.utils import gen_batches
 
 _MAX_QUANTILES = 1000
+_CHUNK_VALUES = 2**20  # the statistics are in float64, and their temporary arrays too
 _LIMIT = 3.0  # of normal quantiles, beyond which a value is an outlier
 
 
@@ -39,7 +41,8 @@ def _fit_standard(X, weights):
     # The output is an array whatever the user's global configuration asks of transformers.
     scaler = StandardScaler(with_mean=not issparse(X)).set_output(transform="default")
     with np.errstate(over="ignore", invalid="ignore"):
-        scaler.fit(X, sample_weight=weights)
+        for rows in gen_batches(X.shape[0], max(1, _CHUNK_VALUES // X.shape[1])):
+            scaler.partial_fit(X[rows], sample_weight=weights[rows])
     if not np.isfinite(scaler.scale_).all():
         columns = np.flatnonzero(~np.isfinite(scaler.scale_))[:5].tolist()
         raise ValueError(

@@ -14,6 +14,7 @@ LAYERS = [
     [
         "exceptions",
         "_random",
+        "_dask",
         "_tensors",
         "_validation",
         "_version",
@@ -23,7 +24,19 @@ LAYERS = [
         "_scaling",
         "_temperature",
     ],
-    ["kernels", "ridge", "cross_fitting", "losses", "penalties", "optim", "devices", "datasets"],
+    [
+        "kernels",
+        "quantized_gram",
+        "normal_equations",
+        "penalty_scan",
+        "ridge",
+        "cross_fitting",
+        "losses",
+        "penalties",
+        "optim",
+        "devices",
+        "datasets",
+    ],
     ["nn", "gradients", "objectives"],
     ["training"],
     [
@@ -59,6 +72,7 @@ AT_THE_TOP = {
     },
     "matplotlib": set(),
     "pandas": set(),
+    "dask": set(),
 }
 FORBIDDEN = {"tensorflow", "jax", "sympy"}
 VENDORS = {"lightonml": "devices.lighton"}  # the one module that may, inside a function

@@ -19,7 +19,7 @@ from skopu import (
     SupervisedBinarizer,
     opu_kernel,
 )
-from skopu._kernel_ridge.base import is_opu_features
+from skopu._features import is_opu_features
 from skopu.devices import SimulatedOPU
 
 X, y = make_regression(n_features=10, random_state=0)
@@ -247,7 +247,7 @@ class TestClassifier:
 
 class TestBadInput:
     def test_alpha(self):
-        with pytest.raises(ValueError, match=r"one for each of the 1 target\(s\), or 'loo'"):
+        with pytest.raises(ValueError, match=r"one for each of the 1 target\(s\), 'loo' or 'gcv'"):
             OPUKernelRidge([1.0, 2.0], kernel="linear").fit(X, y)
         with pytest.raises(ValueError, match=r"shape \(2,\): \[-1"):
             OPUKernelRidge([-1.0, 2.0], kernel="linear").fit(X, Y)

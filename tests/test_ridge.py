@@ -7,6 +7,7 @@ from sklearn.linear_model import Ridge
 
 from skopu import ridge
 from skopu.exceptions import RidgeConditionWarning
+from skopu.penalty_scan import LOO_GRID
 
 SHAPES = [(40, 8), (12, 30)]  # primal and dual
 
@@ -75,7 +76,7 @@ def test_readout_of_the_chosen_penalty(data, fit_intercept):
     expected = ridge.solve_primal(Phi, Y, choice.alpha, weights, fit_intercept)
     np.testing.assert_allclose(choice.readout.coef, expected.coef, atol=1e-7)
     np.testing.assert_allclose(choice.readout.intercept, expected.intercept, atol=1e-6)
-    assert len(choice.alphas) == len(ridge.LOO_GRID)
+    assert len(choice.alphas) == len(LOO_GRID)
 
 
 def test_float32_features_are_solved_in_float64(rng):

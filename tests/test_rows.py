@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from scipy import sparse, stats
+from sklearn.preprocessing import StandardScaler
 
 from skopu._random import dither, draw_seeds
-from skopu._rows import merge_repeated_rows
+from skopu._rows import distinct_rows, merge_repeated_rows
+from skopu._scaling import fit_scaler
 
 
 @pytest.fixture
@@ -51,6 +53,25 @@ def test_zeros_of_either_sign_and_precisions_are_equal():
     assert len(merge_repeated_rows(X, np.zeros((2, 1)), np.ones(2))[0]) == 1
     single = merge_repeated_rows(X.astype(np.float32), np.zeros((2, 1)), np.ones(2))
     assert len(single[0]) == 1
+
+
+def test_distinct_rows_are_the_merged_ones(rows):
+    X, Y, weights = rows
+    kept, merged = distinct_rows(X, Y, weights)
+    expected = merge_repeated_rows(X, Y, weights)
+    np.testing.assert_array_equal(kept, expected[3])
+    np.testing.assert_array_equal(merged, expected[2])
+
+
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array], ids=["dense", "sparse"])
+def test_scaler_sums_in_chunks(rng, convert, monkeypatch):
+    """Oracle: StandardScaler on all rows at once."""
+    X, weights = rng.standard_normal((50, 3)) + 7, rng.uniform(1, 2, size=50)
+    monkeypatch.setattr("skopu._scaling._CHUNK_VALUES", 30)
+    found = fit_scaler("standard", convert(X), weights, seed=0)
+    expected = StandardScaler(with_mean=convert is np.asarray).fit(convert(X), None, weights)
+    np.testing.assert_allclose(found.scale_, expected.scale_, rtol=1e-12)
+    np.testing.assert_allclose(found.mean_, expected.mean_, rtol=1e-12)
 
 
 def test_seeds_descend_from_one():

@@ -2,8 +2,10 @@
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.utils.metaestimators import available_if
 
-from skopu._kernel_ridge.base import OPURidge
+from skopu._dask import is_dask
+from skopu._kernel_ridge.base import OPURidge, adds, streams
 from skopu._validation import check_weights, fit_context
 
 
@@ -23,10 +25,13 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
 
     Parameters
     ----------
-    alpha : float, array-like of shape (n_targets,) or "loo", default=1
+    alpha : float, array-like of shape (n_targets,), "loo" or "gcv", default=1
         Penalty, one for all targets or one for each. "loo": the best of 41 penalties from 1e-9
         to 10 times the mean squared norm of the centred features, by exact leave-one-out error
-        from one factorisation.
+        from one factorisation and a second pass over the rows. "gcv": by generalised
+        cross-validation, which gives every row the mean leverage and needs no second pass.
+    alphas : array-like of shape (n_alphas,) or None, default=None
+        Penalties that "loo" and "gcv" try; None: the 41 above.
     kernel : {"auto", "opu", "linear", "rbf", "precomputed"}, default="auto"
         "opu": binary X (all values 0 or 1) is projected as it is, any other X goes through
         ``binarizer`` first. "linear": X is a matrix of features already. "auto": "linear" if X
@@ -47,10 +52,17 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         and the number of components given here, in place of its own.
     fit_intercept : bool, default=True
         Whether to fit b, unpenalised. ``KernelRidge`` has none.
+    gram : {"float64", "float32", "int7"}, default="float64"
+        Arithmetic of the products of features, from fast and exact to faster: see the user
+        guide for what it does to the error. Sums over chunks and the solution are in float64
+        always.
+    chunk_size : int or None, default=None
+        Rows whose features are in memory at a time. None: as many as fit into
+        ``sklearn.get_config()["working_memory"]``, and no more than 16384.
     random_state : int, RandomState instance or None, default=None
         Source for the binarizer and the Fourier features. The device has its own seed.
     verbose : int, default=0
-        Above 0: progress of the default binarizer.
+        Above 0: progress of the sums, and of the default binarizer.
 
     Attributes
     ----------
@@ -68,12 +80,21 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     alpha_ : float or ndarray of shape (n_targets,)
         The penalty used.
     loo_error_ : float
-        Mean squared leave-one-out error at ``alpha_``; only with ``alpha="loo"``. If a
-        supervised binarizer saw the same rows, it is too good.
+        Mean squared leave-one-out error at ``alpha_``, or its approximation; only with
+        ``alpha="loo"`` or "gcv". If a supervised binarizer saw the same rows, it is too good.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had any.
+
+    Notes
+    -----
+    ``fit`` keeps D x D numbers and the features of one chunk, whatever the number of rows (the
+    features of all, if there are fewer rows than features): X may be a ``numpy.memmap``, and
+    a ``dask.array`` is summed where its blocks are. Rows that come in chunks are fitted by
+    ``fit_chunks``, or as they come by ``partial_fit``; the sums then stay with the model, and in
+    its pickles. With "loo" and "gcv" in ``fit``, equal rows are left out together; in chunks
+    and blocks each for itself.
 
     See Also
     --------
@@ -114,13 +135,60 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         -------
         self : object
         """
+        if is_dask(X):
+            return self._fit_blocks(X, y, sample_weight)
         self._resolve_kernel(X)
-        X, y = self._validate(X, y, multi_output=True, y_numeric=True)
-        y = y.astype(np.float64)
-        self._fit(X, y, y.reshape(len(y), -1), check_weights(sample_weight, X))
-        self._flat = y.ndim == 1
-        self._publish(self._flat)
+        self._fit(*self._check_rows(X, y, sample_weight, reset=True))
+        self._publish()
         return self
+
+    @available_if(adds)
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Add rows to those of earlier calls, and solve again.
+
+        The first call decides what kind of input comes and trains the binarizer, where one is
+        needed; later calls use it. Rows given to ``fit_chunks``, or to ``fit`` as dask arrays,
+        count as earlier calls; after any other ``fit``, which keeps no sums, the first call
+        begins anew. Not for ``kernel="precomputed"``, and not for ``alpha="loo"``, which takes a
+        second pass over the rows: "gcv" does not.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : float or array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+        """
+        return self._fit_part(X, y, sample_weight)
+
+    @available_if(streams)
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_chunks(self, chunks):
+        """Fit the model to chunks of rows, one in memory at a time, and solve once.
+
+        Chunks need not fit the features' memory: long ones are cut. The first one decides
+        what kind of input comes and trains the binarizer, where one is needed. An interruption
+        (Ctrl-C) solves from the rows seen so far, with an ``InterruptedFitWarning``.
+
+        Parameters
+        ----------
+        chunks : iterable of (X, y) or (X, y, sample_weight), or callable
+            Rows, targets, and weights if any. A callable without arguments returns such an
+            iterable each time. ``alpha="loo"`` reads the chunks twice, so it takes a callable
+            or a container; an iterator will do for the rest.
+
+        Returns
+        -------
+        self : object
+        """
+        return self._fit_chunks(chunks)
 
     def predict(self, X):
         """Predict targets.
@@ -134,5 +202,16 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
+        if is_dask(X):
+            n_columns = None if self._flat else len(self.intercept_)
+            return self._lazily("predict", X, n_columns, np.empty(0 if self._flat else (0, 0)))
         decision = self._decision(X)
         return decision[:, 0] if self._flat else decision
+
+    def _check_rows(self, X, y, sample_weight, reset):
+        """Return validated X, y, targets (n, q) and weights."""
+        X, y = self._validate(X, y, reset=reset, multi_output=True, y_numeric=True)
+        y = y.astype(np.float64)
+        if reset:
+            self._flat = y.ndim == 1
+        return X, y, y.reshape(len(y), -1), check_weights(sample_weight, X)
