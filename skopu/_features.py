@@ -10,6 +10,7 @@ from sklearn.preprocessing import binarize as threshold
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._dask import is_dask, map_rows
+from skopu._expansion import expand, n_products
 from skopu._parts import PartsMixin, resolve_part
 from skopu._targets import encode_targets, keep_labels
 from skopu._validation import HasMethods, Interval, StrOptions, fit_context, validate_data
@@ -48,29 +49,37 @@ class OPURandomFeatures(
     r"""Random features of binary codes, read from an Optical Processing Unit.
 
     The device shines a code z through a scattering medium and reads
-    :math:`I_j = |r_j^\top z|^2`. Features in the two forms are
+    :math:`I_j = |r_j^\top z|^2`. Features in the three forms are
 
     .. math::
 
         \text{raw:}\quad & \phi_j(z) = \gamma^2 I_j / \sqrt{D}, \qquad j = 1..D \\
         \text{centered:}\quad & \phi_j(z) = \gamma^2 (I_j - \|z\|^2) / \sqrt{D - 1},
-        \qquad \phi_D(z) = \gamma^2 \|z\|^2
+        \qquad \phi_D(z) = \gamma^2 \|z\|^2 \\
+        \text{exact:}\quad & \phi_i(z) = \gamma^2 \Big(z_i +
+        \frac{\|z\|^2}{1 + \sqrt{1 + k}}\Big), \qquad
+        \phi_{ij}(z) = \gamma^2 \sqrt{2}\, z_i z_j, \quad i < j
 
-    (equations 1 and 13 of [1]_). Inner products of both are unbiased estimates of
+    (equations 1 and 13 of [1]_). Inner products of the first two are unbiased estimates of
     :math:`k(x, y) = \gamma^4(\|x\|^2\|y\|^2 + (x^\top y)^2)`. With
     :math:`N = \|x\|^2\|y\|^2` and :math:`P = (x^\top y)^2`, their variance times D is
     :math:`3N^2 + 14NP + 3P^2` (raw) and :math:`N^2 + 4NP + 3P^2` (centered): taking out the
     popcount, which is known exactly, saves a factor of 2.5 to 3.1 in components. The last of
     the D centered features is that popcount; it needs no component of the device.
 
+    Intensities are quadratic forms of the bits, so that no more than k(k + 1)/2 of them are
+    linearly independent. The exact form has that many features: the popcount and all products
+    of two bits, whose inner products *are* the kernel. Prefer it where ``n_components`` would
+    be as large; it makes no pass through the device.
+
     Parameters
     ----------
     n_components : int, default=1024
-        D, the number of features.
+        D, the number of features. With ``form="exact"``, the most that are accepted.
     opu : {"simulated"}, OPUDevice or None, default="simulated"
         The device. Its matrix belongs to its own seed: for other features use
         ``SimulatedOPU(random_state=...)``. None is ``"simulated"``.
-    gamma : float, array-like of shape (n_components,) or "learn", default=1.0
+    gamma : float, array-like of shape (n_features_out,) or "learn", default=1.0
         Features are multiplied by ``gamma**2``. A scalar is redundant with the penalty of a
         ridge readout (gamma times 10 is alpha divided by 10^4). ``"learn"`` finds it from y, by
         gradient on the leave-one-out error of a ridge readout with penalty ``alpha``; it
@@ -80,8 +89,9 @@ class OPURandomFeatures(
         overfit when n is not well above D.
     alpha : float, default=1.0
         The readout's penalty for which ``gamma="learn"`` learns; not used otherwise.
-    form : {"centered", "raw"}, default="centered"
-        Form of the features, see above.
+    form : {"centered", "raw", "exact"}, default="centered"
+        Form of the features, see above. The first two have ``n_components`` columns, exact
+        ones k(k + 1)/2.
     binarize : float or None, default=0.0
         Input above this threshold becomes 1, the rest 0, as in
         :class:`~sklearn.naive_bayes.BernoulliNB`; codes of zeros and ones pass unchanged.
@@ -91,7 +101,7 @@ class OPURandomFeatures(
     ----------
     opu_ : OPUDevice
         The device used; ``opu_.n_passes`` counts its projections.
-    gamma_ : float or ndarray of shape (n_components,)
+    gamma_ : float or ndarray of shape (n_features_out,)
         Gamma as given or learned.
     n_features_in_ : int
         Number of bits k seen in ``fit``.
@@ -119,6 +129,9 @@ class OPURandomFeatures(
     >>> error = features @ features.T - opu_kernel(codes)
     >>> bool(abs(error).max() < 0.05 * opu_kernel(codes).max())
     True
+    >>> features = OPURandomFeatures(form="exact").fit_transform(codes)
+    >>> features.shape, bool(np.allclose(features @ features.T, opu_kernel(codes)))
+    ((5, 210), True)
     """
 
     _part_names = ("opu",)
@@ -128,7 +141,7 @@ class OPURandomFeatures(
         "gamma": [Interval(Real, 0, None, closed="neither"), "array-like", StrOptions({"learn"})],
         "gamma_per": [StrOptions({"scalar", "feature"})],
         "alpha": [Interval(Real, 0, None, closed="neither")],
-        "form": [StrOptions({"centered", "raw"})],
+        "form": [StrOptions({"centered", "raw", "exact"})],
         "binarize": [Interval(Real, None, None, closed="both"), None],
     }
 
@@ -174,7 +187,11 @@ class OPURandomFeatures(
         else:
             # Of a dask array the columns of one block tell all that is asked here.
             X = self._validate(X.blocks[0].compute() if is_dask(X) else X, reset=True)
-        self.opu_ = resolve_device(self.opu, X.shape[1], self.n_components, self._n_free())
+        if self.form == "exact":
+            self._check_size(X.shape[1])
+            self.opu_ = self._make_part("opu")
+        else:
+            self.opu_ = resolve_device(self.opu, X.shape[1], self.n_components, self._n_free())
         self.gamma_ = self._learn_gamma(X, y) if self._learns() else self._given_gamma()
         return self
 
@@ -188,7 +205,7 @@ class OPURandomFeatures(
 
         Returns
         -------
-        features : ndarray of shape (n_samples, n_components), dtype float32
+        features : ndarray of shape (n_samples, n_features_out), dtype float32
             An ndarray subclass, by which ``OPUKernelRidge(kernel="auto")`` knows not to
             project again.
         """
@@ -212,15 +229,18 @@ class OPURandomFeatures(
 
         Returns
         -------
-        features : ndarray of shape (n_samples, n_components), dtype float32
+        features : ndarray of shape (n_samples, n_features_out), dtype float32
 
         Raises
         ------
         AttributeError
-            If the device's matrix is not known.
+            If the device's matrix is not known and the form not exact.
         """
         check_is_fitted(self)
         p = np.asarray(probabilities, dtype=np.float32)
+        if self.form == "exact":
+            # They are linear in every single bit.
+            return expand(p, np.square(self.gamma_)).view(OPUFeatures)
         R = self.opu_.matrix(self.n_features_in_, self._n_projected())
         # Two real products: a complex one would cost twice as much for a real p.
         intensities = np.square(p @ R.real.T) + np.square(p @ R.imag.T)
@@ -229,7 +249,15 @@ class OPURandomFeatures(
 
     @property
     def _n_features_out(self):
-        return self.n_components
+        return n_products(self.n_features_in_) if self.form == "exact" else self.n_components
+
+    def _check_size(self, n_bits):
+        if n_products(n_bits) > self.n_components:
+            raise ValueError(
+                f"form='exact' has k(k + 1)/2 = {n_products(n_bits)} features for k = {n_bits} "
+                f"bits, more than n_components={self.n_components}: raise n_components to accept "
+                "them, or use form='centered'."
+            )
 
     def _n_free(self):
         """Features that need no component of the device: the popcount, in the centered form."""
@@ -240,6 +268,8 @@ class OPURandomFeatures(
         return self.n_components - self._n_free()
 
     def _features(self, codes, gamma):
+        if self.form == "exact":
+            return expand(codes, np.square(gamma))
         if self._n_projected():
             intensities = self.opu_.project(codes, self._n_projected())
         else:
@@ -265,9 +295,10 @@ class OPURandomFeatures(
         if isinstance(self.gamma, Real):
             return float(self.gamma)
         gamma = np.asarray(self.gamma, dtype=np.float64)
-        if gamma.shape != (self.n_components,) or not (gamma > 0).all():
+        if gamma.shape != (self._n_features_out,) or not (gamma > 0).all():
+            name = "k(k + 1)/2" if self.form == "exact" else "n_components"
             raise ValueError(
-                f"gamma must be a positive number or n_components={self.n_components} positive "
+                f"gamma must be a positive number or {name}={self._n_features_out} positive "
                 f"numbers, got an array of shape {gamma.shape}: {str(gamma)[:80]}."
             )
         return gamma

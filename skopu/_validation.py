@@ -4,6 +4,7 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import _fit_context as fit_context
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as openmp_threads
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -14,6 +15,7 @@ __all__ = [
     "check_layer_sizes",
     "check_weights",
     "fit_context",
+    "openmp_threads",
     "validate_data",
     "validate_params",
 ]

@@ -97,7 +97,7 @@ class TestAgainstKernel:
         )
         assert np.sqrt(np.mean(difference**2)) < 0.05 * y.std()
 
-    @pytest.mark.parametrize("form", FORMS)
+    @pytest.mark.parametrize("form", [*FORMS, "exact"])
     def test_expectation_of_random_codes(self, form):
         """Oracle: the average over all 2^6 codes, weighted by their probabilities."""
         p = np.array([[0.1, 0.9, 0.5, 0.3, 0.7, 0.0], [0.2] * 6])
@@ -106,6 +106,23 @@ class TestAgainstKernel:
         model = OPURandomFeatures(40, form=form, gamma=0.7).fit(codes)
         expected = weights @ model.transform(codes)
         np.testing.assert_allclose(model.expectation(p), expected, rtol=1e-5)
+
+    @pytest.mark.parametrize("n_bits", [1, 2, 24])
+    def test_exact_form_is_the_kernel(self, n_bits, codes):
+        """Oracle: opu_kernel, to the precision of float32."""
+        codes = codes[:, :n_bits]
+        model = OPURandomFeatures(form="exact", gamma=1.3, opu=Hardware())
+        features = np.asarray(model.fit_transform(codes), dtype=np.float64)
+        assert features.shape == (30, n_bits * (n_bits + 1) // 2)
+        assert len(model.get_feature_names_out()) == features.shape[1]
+        assert model.opu_.n_passes == 0
+        K = opu_kernel(codes.astype(float), gamma=1.3)
+        np.testing.assert_allclose(features @ features.T, K, rtol=1e-6)
+
+    def test_exact_form_is_refused_where_it_is_large(self, codes):
+        with pytest.raises(ValueError, match=r"= 300 features for k = 24 bits, more than n_comp"):
+            OPURandomFeatures(299, form="exact").fit(codes)
+        assert OPURandomFeatures(300, form="exact").fit_transform(codes).shape == (30, 300)
 
     def test_expectation_needs_the_matrix(self, codes):
         model = OPURandomFeatures(8, opu=BlackBox()).fit(codes)
@@ -229,6 +246,15 @@ class TestGamma:
         for factor in (0.8, 1.25):
             other = OPURandomFeatures(n_components, gamma=model.gamma_ * factor).fit(codes)
             assert best <= self.error(other, codes, y) + 1e-9
+
+    def test_of_the_exact_form(self, codes):
+        """Oracle: the features themselves, times gamma squared."""
+        gamma = np.linspace(0.5, 2, 300)
+        features = OPURandomFeatures(form="exact", gamma=gamma).fit_transform(codes)
+        plain = OPURandomFeatures(form="exact").fit_transform(codes)
+        np.testing.assert_allclose(features, plain * gamma**2, rtol=1e-6)
+        with pytest.raises(ValueError, match=r"k\(k \+ 1\)/2=300 positive numbers"):
+            OPURandomFeatures(form="exact", gamma=[1.0, 2.0]).fit(codes)
 
     def test_one_for_each_feature_does_better_in_sample(self, task):
         codes, y = task

@@ -18,7 +18,7 @@ from skopu.devices import (
     PhaseShiftingHolography,
     SimulatedOPU,
 )
-from skopu.devices.simulated import _scale
+from skopu.devices.tiles import scale
 from skopu.exceptions import DeviceLimitError, NotBinaryError
 
 HOLOGRAPHIES = [OffAxisHolography, PhaseShiftingHolography]
@@ -28,8 +28,8 @@ RETRIEVALS = [*HOLOGRAPHIES, AnchorRetrieval]
 def exact_matrix(n_bits, n_components, seed=0):
     """R in float64: whole numbers times the device's scale, before ``matrix`` rounds it."""
     R = SimulatedOPU(seed).matrix(n_bits, n_components).astype(np.complex128)
-    scale = float(_scale())
-    return (np.rint(R.real / scale) + 1j * np.rint(R.imag / scale)) * scale
+    unit = float(scale())
+    return (np.rint(R.real / unit) + 1j * np.rint(R.imag / unit)) * unit
 
 
 class ExactIntensities(OPUDevice):

@@ -35,6 +35,7 @@ LAYERS = [
         "penalties",
         "optim",
         "devices",
+        "_expansion",
         "datasets",
     ],
     ["nn", "gradients", "objectives"],

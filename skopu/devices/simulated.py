@@ -1,36 +1,50 @@
 """A device in software, exact and reproducible to the last bit."""
 
-from functools import cache
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from scipy import fft
-from scipy.special import ndtri
-from sklearn.utils import gen_batches
 
+from skopu._validation import Interval, StrOptions, validate_params
 from skopu.devices.base import OPUDevice
 from skopu.devices.camera import Sensor
+from skopu.devices.gaussian import GaussianMedium
+from skopu.devices.structured import StructuredMedium
 
-# A tile of R is made from its own stream of random bits, so that any part of the matrix can be
-# made without the rest, and a larger matrix contains the smaller ones.
-_TILE_COMPONENTS = 256
-_TILE_BITS = 64
-_STREAM = 0x534B4F5055  # keeps the key apart from other users of the same seed
-_LARGEST_ENTRY = 127
-_CHUNK_VALUES = 2**17  # intensities computed at a time, so that they stay in the cache
-_MIN_ROWS = 64  # unless the matrix would be read again for too few rows
+MEDIA = {"gaussian": GaussianMedium, "structured": StructuredMedium}
 
 
 class SimulatedOPU(OPUDevice):
-    r"""Simulated Optical Processing Unit with a seeded Gaussian matrix.
+    r"""Simulated Optical Processing Unit with a seeded medium.
 
-    Computes :math:`|Rz|^2` with :math:`R_{ij}` independent, circular,
+    The medium is one of two.
+
+    **Gaussian.** Computes :math:`|Rz|^2` with :math:`R_{ij}` independent, circular,
     :math:`E|R_{ij}|^2 = 1` [1]_. Real and imaginary parts are 65536 equally likely normal
     quantiles rounded to integers in [-127, 127] times one scale. Sums of such integers are
-    exact in floating point in any order, so the intensities are *the same numbers* for any
-    batch size, number of threads and BLAS. The price is in the entries' moments: the variance
-    is exact, the kurtosis is 2.999 instead of 3, which moves the expected kernel
+    exact in any order, in integers or in floating point, so the intensities are *the same
+    numbers* for any batch size, number of threads, set of instructions and BLAS, and whether R
+    is stored or not. The price is in the entries' moments: the variance is exact, the kurtosis
+    is 2.9992 instead of 3, which moves the expected kernel
     :math:`\|x\|^2\|y\|^2 + (x^\top y)^2` by :math:`-0.0004\, x^\top y` (binary x and y).
+    A code costs 2kD integer multiplications.
+
+    **Structured.** Computes
+
+    .. math:: |E_j + b|^2 - |b|^2 = |E_j|^2 + 2 \mathrm{Re}(\bar b E_j), \qquad
+       E_j = \sum_i s_i \omega^{j \pi(i)} z_i, \qquad b = \tfrac{1 + i}{2}
+
+    by a Fourier transform: :math:`\pi` is a random permutation of the positions, :math:`s_i`
+    are random phases from {1, i, -1, -i}, :math:`\omega` is a root of unity; with fresh phases
+    for each further block of components, as many as there are positions. All entries have
+    modulus 1, :math:`E|r|^4 = 1` instead of 2, so that :math:`|E_j|^2` alone would give the
+    kernel :math:`\|x\|^2\|y\|^2 + (x^\top y)^2 - x^\top y`. The weak reference beam b adds
+    the missing :math:`x^\top y`: the expected kernel is exact, for any D. Rows of R are
+    orthogonal, which makes its error smaller than with independent ones: for centered features
+    and D of at least k the variance is :math:`k(x, y)^2 / D` in the limit of many ones, less
+    for few, against 1.4 to 2 times that. The answers are quadratic in the bits but not of the
+    form :math:`|Rz|^2`, and can go down to -1/2. A code costs of the order of (k + D) log k
+    operations, and there is no matrix to store.
 
     Parameters
     ----------
@@ -42,15 +56,45 @@ class SimulatedOPU(OPUDevice):
     camera : Camera or None, default=None
         What reads the light; None: read exactly. With a camera, answers are noisy and differ
         from call to call.
+    medium : {"gaussian", "structured", "auto"}, default="gaussian"
+        See above. ``"auto"`` is Gaussian if R, 2kD bytes, fits in ``max_memory`` and structured
+        otherwise; ``medium_`` says which.
+    max_memory : float, default=2**30
+        Bytes that may be spent on the medium between calls. A Gaussian R that does not fit is
+        made again, block by block, in every call, at 1 to 2 ns an entry: then project
+        2000 codes at a time or more.
+    n_jobs : int or None, default=None
+        Threads. None: as many as OpenMP would use (``OMP_NUM_THREADS``, ``threadpoolctl``),
+        -1: all processors.
 
     Attributes
     ----------
     n_passes : int
         Codes projected so far.
+    medium_ : {"gaussian", "structured"}
+        Medium of the last call.
     known_matrix : bool
-        True without a camera: ``matrix`` gives R. With a camera the answers are no longer those
-        of R, and the device keeps it to itself, as a machine does; ``SimulatedOPU`` with the
-        same seed and no camera tells it.
+        True for ``medium="gaussian"`` without a camera: ``matrix`` gives R. With a camera the
+        answers are no longer those of R, and the device keeps it to itself, as a machine does;
+        ``SimulatedOPU`` with the same seed and no camera tells it. Neither are those of the
+        structured medium, see above. (Its E can be had from :class:`PhaseShiftingHolography`.)
+
+    See Also
+    --------
+    OPURandomFeatures : ``form="exact"`` needs no device when k is small.
+
+    Notes
+    -----
+    A larger device contains the smaller ones: more components start with the same ones,
+    whichever the medium. With more bits, the Gaussian R keeps its columns; the structured R is
+    another. ``"auto"`` changes from one medium to the other where R ceases to fit.
+
+    The product of the Gaussian medium is ``torch._int_mm`` where a test at its first use finds
+    it right and faster than float32, otherwise a float32 product, with the same result. Jobs
+    too small to be worth loading torch for are done in float32 if it is not loaded already.
+
+    The figures are printed by ``python benchmarks/projection.py`` and
+    ``python benchmarks/large_projection.py``.
 
     References
     ----------
@@ -69,18 +113,44 @@ class SimulatedOPU(OPUDevice):
     >>> R = opu.matrix(n_bits=3, n_components=5)
     >>> bool(np.allclose(intensities, abs(codes @ R.T) ** 2))
     True
+
+    A hundred thousand bits and components, of which R would take 20 GB:
+
+    >>> opu = SimulatedOPU(medium="auto")
+    >>> codes = np.random.default_rng(0).integers(0, 2, size=(4, 100_000), dtype=np.uint8)
+    >>> opu.project(codes, n_components=100_000).shape, opu.medium_
+    ((4, 100000), 'structured')
     """
 
-    def __init__(self, random_state=0, *, max_bits=None, max_components=None, camera=None):
+    _parameter_constraints = {
+        "medium": [StrOptions({"gaussian", "structured", "auto"})],
+        "max_memory": [Interval(Real, 0, None, closed="left")],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        random_state=0,
+        *,
+        max_bits=None,
+        max_components=None,
+        camera=None,
+        medium="gaussian",
+        max_memory=2**30,
+        n_jobs=None,
+    ):
         self.random_state = random_state
         self.max_bits = max_bits
         self.max_components = max_components
         self.camera = camera
+        self.medium = medium
+        self.max_memory = max_memory
+        self.n_jobs = n_jobs
 
     @property
     def known_matrix(self):
         """Whether ``matrix`` gives R."""
-        return self.camera is None
+        return self.camera is None and self.medium == "gaussian"
 
     def matrix(self, n_bits, n_components):
         """Return R.
@@ -97,17 +167,20 @@ class SimulatedOPU(OPUDevice):
         Raises
         ------
         AttributeError
-            If there is a camera.
+            If there is a camera, or the medium is not ``"gaussian"``.
         """
         if not self.known_matrix:
             return super().matrix(n_bits, n_components)
         self.check_size(n_bits, n_components)
-        parts = self._integers(n_bits, n_components) * _scale()
-        return (parts[:, :n_components] + 1j * parts[:, n_components:]).T
+        return self._open(n_bits, n_components).matrix()
 
     def _project(self, codes, n_components):
         intensities = self._intensities(codes, n_components)
-        return intensities if self.camera is None else self._sensor().read(intensities)
+        if self.camera is None:
+            return intensities
+        # The camera sees the reference beam too.
+        reference_power = self._open(codes.shape[1], n_components).reference_power
+        return self._sensor().read(intensities + reference_power) - reference_power
 
     def _interfere(self, codes, n_components, reference, n_pixels):
         light = _on_pixels(self._field(codes, n_components), n_pixels)
@@ -117,13 +190,11 @@ class SimulatedOPU(OPUDevice):
 
     def _field(self, codes, n_components):
         """Rz, (n_codes, D); complex128 unless a camera makes the digits beyond 7 worthless."""
-        integers = self._integers(codes.shape[1], n_components)
-        parts = codes.astype(integers.dtype) @ integers
-        real = np.float64 if self.camera is None else np.float32
-        field = np.empty((len(codes), n_components), dtype=np.result_type(real, np.complex64))
-        np.multiply(parts[:, :n_components], _scale(), out=field.real, dtype=real)
-        np.multiply(parts[:, n_components:], _scale(), out=field.imag, dtype=real)
-        return field
+        dtype = np.complex128 if self.camera is None else np.complex64
+        return self._open(codes.shape[1], n_components).field(codes, dtype, self.n_jobs)
+
+    def _intensities(self, codes, n_components):
+        return self._open(codes.shape[1], n_components).intensities(codes, self.n_jobs)
 
     def _sensor(self):
         """State of the camera; begins with the first frame."""
@@ -132,36 +203,22 @@ class SimulatedOPU(OPUDevice):
             kept = self._kept_sensor = Sensor(self.camera)
         return kept
 
-    def _intensities(self, codes, n_components):
-        n_codes, n_bits = codes.shape
-        integers = self._integers(n_bits, n_components)
-        intensities = np.empty((n_codes, n_components), dtype=np.float32)
-        n_rows = max(_MIN_ROWS, _CHUNK_VALUES // n_components)
-        # One buffer for all chunks: fresh pages would cost more than the arithmetic.
-        buffer = np.empty((min(n_rows, n_codes), 2 * n_components), dtype=integers.dtype)
-        for rows in gen_batches(n_codes, n_rows):
-            # The product is whole numbers, exact whatever the order of its sums; the rest is
-            # elementwise, rounded once an operation.
-            chunk = codes[rows].astype(integers.dtype)
-            parts = np.matmul(chunk, integers, out=buffer[: len(chunk)])
-            np.square(parts, out=parts)
-            np.add(parts[:, :n_components], parts[:, n_components:], out=intensities[rows])
-        intensities *= _scale() ** 2
-        return intensities
-
-    def _integers(self, n_bits, n_components):
-        """R before scaling: real parts, then imaginary ones, as columns (k, 2D) of integers.
-
-        The last one made is kept. float32 holds the sums, up to 127 k, while they stay below
-        2^24.
-        """
-        key = (_check_seed(self.random_state), n_bits, n_components)
-        kept_key, integers = getattr(self, "_kept", (None, None))
+    def _open(self, n_bits, n_components):
+        """Return the medium for a size; the last one is kept."""
+        asked = (self.medium, _check_seed(self.random_state), n_bits, n_components)
+        key = (*asked, self.max_memory)
+        kept_key, medium = getattr(self, "_kept", (None, None))
         if key != kept_key:
-            dtype = np.float32 if _LARGEST_ENTRY * n_bits < 2**24 else np.float64
-            integers = np.ascontiguousarray(_make_parts(*key).reshape(-1, n_bits).T, dtype=dtype)
-            self._kept = (key, integers)
-        return integers
+            validate_params(self)
+            self.medium_ = self._choose(n_bits, n_components)
+            medium = MEDIA[self.medium_](*key[1:])
+            self._kept = (key, medium)
+        return medium
+
+    def _choose(self, n_bits, n_components):
+        if self.medium != "auto":
+            return self.medium
+        return "gaussian" if 2 * n_bits * n_components <= self.max_memory else "structured"
 
     def __getstate__(self):
         # A pickle holds the seed; the matrix is made again where it is needed.
@@ -191,38 +248,3 @@ def _check_seed(random_state):
     if not 0 <= random_state < 2**64:
         raise ValueError(f"random_state must lie in [0, 2**64), got {random_state!r}.")
     return int(random_state)
-
-
-@cache
-def _quantiles():
-    """Int8 normal quantiles at the centres of 65536 equal cells."""
-    quantiles = ndtri((np.arange(2**16) + 0.5) / 2**16)
-    return np.rint(quantiles * (_LARGEST_ENTRY / quantiles[-1])).astype(np.int8)
-
-
-@cache
-def _scale():
-    """Factor that gives real and imaginary parts variance 1/2 each."""
-    return np.float32(1 / np.sqrt(2 * np.mean(np.square(_quantiles(), dtype=np.float64))))
-
-
-def _make_parts(seed, n_bits, n_components):
-    """Assemble int8 parts of shape (2, D, k) from tiles."""
-    parts = np.empty((2, n_components, n_bits), dtype=np.int8)
-    for row in range(0, n_components, _TILE_COMPONENTS):
-        for column in range(0, n_bits, _TILE_BITS):
-            corner = parts[:, row : row + _TILE_COMPONENTS, column : column + _TILE_BITS]
-            tile = _tile(seed, row // _TILE_COMPONENTS, column // _TILE_BITS)
-            corner[...] = tile[:, : corner.shape[1], : corner.shape[2]]
-    return parts
-
-
-def _tile(seed, row, column):
-    """Int8 tile number (row, column), shape (2, 256, 64), from a counter-based generator."""
-    stream = np.random.Philox(
-        key=np.array([seed, _STREAM], dtype=np.uint64),
-        counter=np.array([0, row, column, 0], dtype=np.uint64),
-    )
-    n_entries = 2 * _TILE_COMPONENTS * _TILE_BITS
-    words = stream.random_raw(n_entries // 4).astype("<u8").view("<u2")
-    return _quantiles()[words].reshape(2, _TILE_COMPONENTS, _TILE_BITS)

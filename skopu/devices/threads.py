@@ -1,0 +1,78 @@
+"""Coarse tasks over threads."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+
+from joblib import effective_n_jobs
+from threadpoolctl import ThreadpoolController
+
+from skopu._validation import openmp_threads
+
+
+def slices(n, size):
+    """Cut range(n) into slices, as ``gen_batches`` does, whose checks take longer than a block."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def count_threads(n_jobs):
+    """Return the number of threads that ``n_jobs`` stands for.
+
+    None: as many as OpenMP would use, so that OMP_NUM_THREADS, threadpoolctl and the workers of
+    joblib have their say.
+    """
+    return openmp_threads() if n_jobs is None else effective_n_jobs(n_jobs)
+
+
+def run_tasks(work, tasks, n_threads):
+    """Divide tasks among threads.
+
+    Parameters
+    ----------
+    work : callable
+        Called once in each thread with an iterator over its tasks; a thread takes the next one
+        when it is ready.
+    tasks : iterable
+    n_threads : int
+
+    Notes
+    -----
+    On an error, or Ctrl-C, tasks not yet begun are left out.
+    """
+    tasks = deque(tasks)
+    n_threads = min(n_threads, len(tasks))
+    if n_threads <= 1:
+        work(_take(tasks))
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        futures = [pool.submit(work, _take(tasks)) for _ in range(n_threads)]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            tasks.clear()
+
+
+def _take(tasks):
+    while tasks:
+        try:
+            yield tasks.popleft()
+        except IndexError:  # another thread was faster
+            return
+
+
+@contextmanager
+def one_openmp_thread():
+    """Keep OpenMP from dividing what this thread asks of it; other threads are not concerned."""
+    import torch
+
+    # torch sets up a thread's OpenMP at its first use, which would undo the limit.
+    torch.get_num_threads()
+    with _openmp().limit(limits=1):
+        yield
+
+
+@cache
+def _openmp():
+    return ThreadpoolController().select(user_api="openmp")
