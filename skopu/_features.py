@@ -234,18 +234,24 @@ class OPURandomFeatures(
         Raises
         ------
         AttributeError
-            If the device's matrix is not known and the form not exact.
+            If the device's matrix is not known and the form not exact;
+            :func:`~skopu.devices.calibrate` measures it.
         """
         check_is_fitted(self)
         p = np.asarray(probabilities, dtype=np.float32)
         if self.form == "exact":
             # They are linear in every single bit.
             return expand(p, np.square(self.gamma_)).view(OPUFeatures)
+        intensities = self._expected_intensities(p)
+        return self._assemble(intensities, p.sum(1), self.gamma_).view(OPUFeatures)
+
+    def _expected_intensities(self, p):
+        if hasattr(self.opu_, "expected_intensities"):
+            return self.opu_.expected_intensities(p, self._n_projected())
         R = self.opu_.matrix(self.n_features_in_, self._n_projected())
         # Two real products: a complex one would cost twice as much for a real p.
         intensities = np.square(p @ R.real.T) + np.square(p @ R.imag.T)
-        intensities += (p * (1 - p)) @ (np.square(R.real) + np.square(R.imag)).T
-        return self._assemble(intensities, p.sum(1), self.gamma_).view(OPUFeatures)
+        return intensities + (p * (1 - p)) @ (np.square(R.real) + np.square(R.imag)).T
 
     @property
     def _n_features_out(self):

@@ -160,5 +160,6 @@ def check_parts(gradient, objective, device, learn_gamma=None):
     if gradient.needs_known_matrix and not device.known_matrix:
         raise IncompatiblePartsError(
             f"{name} needs the matrix of the device, and that of {type(device).__name__} is "
-            "unknown: use gradient='loo' or 'quadratic', which treat the device as a black box."
+            "unknown: use gradient='loo' or 'quadratic', which treat the device as a black box, or "
+            "measure it with skopu.devices.calibrate."
         )

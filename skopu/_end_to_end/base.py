@@ -216,7 +216,8 @@ class EndToEnd(PartsMixin, BaseEstimator):
         if self.prediction == "mean" and not device.known_matrix:
             raise IncompatiblePartsError(
                 f"prediction='mean' needs the matrix of the device, and that of "
-                f"{type(device).__name__} is unknown: use prediction='draws' or 'threshold'."
+                f"{type(device).__name__} is unknown: use prediction='draws' or 'threshold', or "
+                "measure it by skopu.devices.calibrate."
             )
 
     def _mean_features(self, probabilities):

@@ -2,6 +2,8 @@
 
 from skopu.devices.anchors import AnchorRetrieval
 from skopu.devices.base import OPUDevice
+from skopu.devices.calibrated import CalibratedOPU
+from skopu.devices.calibration import Calibration, calibrate, calibration_passes
 from skopu.devices.camera import Camera
 from skopu.devices.holography import OffAxisHolography, PhaseShiftingHolography
 from skopu.devices.lighton import LightOnOPU
@@ -13,6 +15,8 @@ from skopu.devices.simulated import SimulatedOPU
 __all__ = [
     "DEVICES",
     "AnchorRetrieval",
+    "CalibratedOPU",
+    "Calibration",
     "Camera",
     "GuardedOPU",
     "LightOnOPU",
@@ -23,5 +27,7 @@ __all__ = [
     "RecordingOPU",
     "ReplayOPU",
     "SimulatedOPU",
+    "calibrate",
+    "calibration_passes",
     "resolve_device",
 ]

@@ -256,7 +256,8 @@ class OPUDevice(BaseEstimator):
         """Return R, complex of shape (n_components, n_bits), where it is known."""
         raise AttributeError(
             f"the matrix of {type(self).__name__} is not known (known_matrix is False); "
-            "use a SimulatedOPU, or a method that treats the device as a black box."
+            "use a SimulatedOPU, a method that treats the device as a black box, or measure it "
+            "with skopu.devices.calibrate."
         )
 
     def _check_budget(self, n_codes):

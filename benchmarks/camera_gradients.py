@@ -1,0 +1,127 @@
+"""Variance of leave-one-out and of ``quadratic`` through a camera, at equal passes.
+
+Both draw four codes for each row and step. A model of 64 bits and 1024 components is trained with
+leave-one-out, and after 100 and 1500 minibatches the gradient of the loss of 128 rows with respect
+to the encoder's weights is drawn 100 times with each. Printed is the total variance relative to the
+squared norm of the mean gradient (that of ``quadratic``), times the passes of a row and step, of
+the same weights before a device with the default camera and before one without; the quadratic model
+is fitted to 2048 answers of that device. Test errors of both, at equal passes, are printed by
+``camera.py --gradients loo,quadratic``. Rows: the training part of seed 0 in ``accuracy.py``.
+
+    export SKOPU_DATA=folder
+    python benchmarks/camera_gradients.py
+"""
+
+import argparse
+import os
+import warnings
+
+import gradient_variance
+import numpy as np
+import torch
+from accuracy import split_names
+from exact import split
+from gradient_variance import gradients, train
+
+from skopu.devices import Camera, SimulatedOPU
+from skopu.exceptions import CameraWarning
+from skopu.gradients import LeaveOneOut, Quadratic
+from skopu.losses import CrossEntropy, SquaredError
+from skopu.nn.encoders import LinearEncoder
+from skopu.objectives import Objective
+from skopu.training.intensities import FittedIntensities
+from skopu.training.joint import JointModel
+
+SETS = "boston,energy,eeg"
+ESTIMATORS = {"loo": LeaveOneOut(4), "quadratic": Quadratic(4)}
+N_BITS, N_COMPONENTS, N_ROWS = 64, 1024, 128
+STAGES, CAMERAS = (100, 1500), (None, Camera())
+N_FITTED_ROWS = 512
+
+
+def load(folder, name):
+    """Rows, targets and loss of a set, as tensors."""
+    X, _, y, _ = split(folder, name, 0)
+    loss, targets = SquaredError(), y[:, None]
+    if y.dtype.kind != "f":
+        loss, targets = CrossEntropy(), np.eye(y.max() + 1)[y]
+    return torch.tensor(X).float(), torch.tensor(targets).float(), loss
+
+
+def make_model(X, n_outputs, loss):
+    """Return a joint model at its start, before an exact device."""
+    model = JointModel(
+        LinearEncoder(X.shape[1], N_BITS),
+        SimulatedOPU(),
+        ESTIMATORS["quadratic"],
+        Objective(loss, 1.0),
+        n_components=N_COMPONENTS,
+        encoder_penalty=0.01,
+        readout_penalty=1e-3,
+        learn_gamma=None,
+        generator=torch.Generator().manual_seed(0),
+    )
+    model.start(X, n_outputs, seed=0)
+    return model
+
+
+def put_before(model, opu, X):
+    """Give the model another device, and a quadratic model fitted to its answers."""
+    model.device, estimator = opu, ESTIMATORS["quadratic"]
+    rows = np.random.default_rng(0).integers(len(X), size=N_FITTED_ROWS)
+    with torch.no_grad():
+        codes = estimator.draw(model.encoder(X[rows]), model.generator).codes.flatten(0, 1)
+        model._fitted = FittedIntensities(N_BITS, estimator.fit_penalty)
+        model._fitted.add(codes, model._intensities(codes)[0], model.n_passes)
+        model._answers = []
+
+
+def variances(options, name):
+    """Return variance times passes by (stage, camera, estimator)."""
+    X, targets, loss = load(options.data, name)
+    model = make_model(X, targets.shape[1], loss)
+    found, done, rng = {}, 0, np.random.default_rng(0)
+    batch = X[:N_ROWS], targets[:N_ROWS]
+    for stage in STAGES:
+        put_before(model, SimulatedOPU(), X)
+        train(model, X, targets, stage - done, rng)
+        done = stage
+        for camera in CAMERAS:
+            put_before(model, SimulatedOPU(camera=camera), X)
+            drawn = {k: gradients(model, e, *batch, options.repeats) for k, e in ESTIMATORS.items()}
+            size = drawn["quadratic"].mean(0).square().sum()
+            for key, estimator in ESTIMATORS.items():
+                share = drawn[key].var(0).sum() / size * estimator.n_passes(N_BITS)
+                found[stage, camera is None, key] = f"{share:.3g}"
+    return found
+
+
+def main():
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default=os.environ.get("SKOPU_DATA"), help="folder of sets")
+    parser.add_argument("--sets", type=split_names, default=SETS, help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=100, help="gradients drawn of each")
+    options = parser.parse_args()
+    if options.data is None:
+        parser.error("--data or the environment variable SKOPU_DATA must name the folder of sets")
+    gradient_variance.N_BITS = N_BITS
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", CameraWarning)
+    titles = [
+        f"{stage} steps, {'no camera' if camera is None else 'camera'}"
+        for stage in STAGES
+        for camera in CAMERAS
+    ]
+    print(f"| set | gradient | {' | '.join(titles)} |\n|---|---|{'---:|' * len(titles)}")
+    for name in options.sets:
+        found = variances(options, name)
+        for key in ESTIMATORS:
+            cells = [found[s, camera is None, key] for s in STAGES for camera in CAMERAS]
+            print(f"| {name} | {key} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
