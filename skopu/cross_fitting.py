@@ -51,10 +51,10 @@ def assign_folds(n_rows, n_folds, classes, seed):
     return folds
 
 
-def ridge_path(kernel, rows, Y, weights, alphas, max_centres, seed):
+def ridge_path(kernel, rows, Y, weights, alphas, seed, max_rows=4096, n_centres=2048):
     """Fit kernel ridge with an intercept for every penalty.
 
-    Exactly if there are at most ``max_centres`` rows; otherwise with that many of them, drawn
+    Exactly if there are at most ``max_rows`` rows; otherwise with ``n_centres`` of them, drawn
     at random, as centres (the Nystroem approximation), a chunk of rows at a time.
 
     Parameters
@@ -67,7 +67,8 @@ def ridge_path(kernel, rows, Y, weights, alphas, max_centres, seed):
         Targets of these rows.
     weights : ndarray of shape (n,)
     alphas : sequence of float
-    max_centres, seed : int
+    seed : int
+    max_rows, n_centres : int
 
     Returns
     -------
@@ -75,9 +76,9 @@ def ridge_path(kernel, rows, Y, weights, alphas, max_centres, seed):
     centres : ndarray of int
         Numbers of the rows that the dual coefficients belong to.
     """
-    if len(rows) <= max_centres:
+    if len(rows) <= max_rows:
         return _exact_path(kernel(rows, rows), Y, weights, alphas), rows
-    chosen = np.random.default_rng(seed).choice(len(rows), max_centres, replace=False)
+    chosen = np.random.default_rng(seed).choice(len(rows), n_centres, replace=False)
     centres = rows[np.sort(chosen)]
     return _landmark_path(kernel, rows, centres, Y, weights, alphas), centres
 

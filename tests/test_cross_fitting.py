@@ -55,7 +55,7 @@ def test_ridge_path_equals_weighted_ridge_on_explicit_features():
     shares = WEIGHTS / WEIGHTS.sum()
     centred = features - shares @ features
     trace = WEIGHTS @ np.square(centred).sum(1)
-    path, centres = ridge_path(kernel, rows, Y, WEIGHTS, [1e-4, 1e-1], 100, seed=0)
+    path, centres = ridge_path(kernel, rows, Y, WEIGHTS, [1e-4, 1e-1], seed=0)
     for relative, dual, intercept in zip([1e-4, 1e-1], *path):
         expected = Ridge(relative * trace).fit(features, Y, sample_weight=WEIGHTS)
         predicted = kernel(rows, centres) @ dual + intercept
@@ -76,8 +76,8 @@ def test_shifted_systems(size):
 def test_landmarks_that_span_the_features_give_the_exact_path():
     """Oracle: the exact path; 30 centres span the 15 features of the kernel."""
     rows = np.arange(60)
-    exact, _ = ridge_path(kernel, rows, Y, WEIGHTS, [1e-3], 60, seed=0)
-    few, centres = ridge_path(kernel, rows, Y, WEIGHTS, [1e-3], 30, seed=0)
+    exact, _ = ridge_path(kernel, rows, Y, WEIGHTS, [1e-3], seed=0)
+    few, centres = ridge_path(kernel, rows, Y, WEIGHTS, [1e-3], 0, max_rows=50, n_centres=30)
     assert len(centres) == 30
     np.testing.assert_allclose(
         kernel(rows, centres) @ few.dual[0] + few.intercept[0],
@@ -144,7 +144,7 @@ def test_collapsed_readouts_equal_kernel_ridge_of_all_encoders(diabetes):
     settings = CrossFittedOPURegressor(**SMALL)
     ones = np.ones(len(X))
     models = train_fold_models([X], targets, ones, rows, STRENGTHS, settings, seed=0)
-    selector = Selector([X], models, targets, ones, folds, 2, 4096, 0)
+    selector = Selector([X], models, targets, ones, folds, 2, 0)
     group = ((0, 0), (0, 3))
     shares = np.array([1.0])
     encoders, forms = selector._combine([("ridge", group, ALPHAS[8])], shares)

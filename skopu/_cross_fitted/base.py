@@ -17,7 +17,6 @@ from skopu._scaling import apply_scaler, fit_scaler
 from skopu._validation import Interval, StrOptions, validate_data
 from skopu.cross_fitting import assign_folds
 
-_MAX_CENTRES = 4096
 # Where rows are few each counts for the encoders, and more folds leave more of them to learn from.
 _FEW_ROWS, _FOLDS_OF_FEW, _FOLDS_OF_MANY = 1000, 8, 4
 
@@ -88,9 +87,7 @@ class CrossFitted(BaseEstimator):
         copies = [apply_scaler(scaler, X) for scaler in scalers]
         training_rows = [np.flatnonzero(folds != fold) for fold in range(n_folds)]
         models = train_fold_models(copies, Y, weights, training_rows, STRENGTHS, self, train_seed)
-        selection = Selector(
-            copies, models, Y, weights, folds, self.n_best, _MAX_CENTRES, centre_seed
-        ).select()
+        selection = Selector(copies, models, Y, weights, folds, self.n_best, centre_seed).select()
         self._keep(selection, models, scalers, names)
         return kept, weights, selection.predictions
 

@@ -98,7 +98,7 @@ class CrossFittedOPURegressor(MultiOutputMixin, RegressorMixin, CrossFitted):
 
     Notes
     -----
-    Above 4096 rows the readouts are fitted to all rows with 4096 of them as centres (the
+    Above 4096 rows the readouts are fitted to all rows with 2048 of them as centres (the
     Nystroem approximation). Ctrl-C while encoders are trained keeps the best state, with an
     ``InterruptedFitWarning``, and goes on to the readouts.
 

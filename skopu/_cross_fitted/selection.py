@@ -72,14 +72,14 @@ class Selector:
     folds : ndarray of shape (n,)
     n_best : int
         Encoders whose codes a readout shares.
-    max_centres, seed : int
-        See ``ridge_path``.
+    seed : int
+        Of the centres of readouts, where rows are many.
     """
 
-    def __init__(self, copies, models, Y, weights, folds, n_best, max_centres, seed):
+    def __init__(self, copies, models, Y, weights, folds, n_best, seed):
         self.copies, self.models = copies, models
         self.Y, self.weights, self.folds = Y, weights, folds
-        self.n_best, self.max_centres, self.seed = n_best, max_centres, seed
+        self.n_best, self.seed = n_best, seed
         self.n_folds, self.n_scalers, self.n_strengths = models.coef.shape[:3]
 
     def select(self):
@@ -166,7 +166,7 @@ class Selector:
 
     def _path(self, kernel, rows, alphas):
         Y, weights = self.Y[rows], self.weights[rows]
-        return ridge_path(kernel, rows, Y, weights, alphas, self.max_centres, self.seed)
+        return ridge_path(kernel, rows, Y, weights, alphas, self.seed)
 
     def _combine(self, candidates, shares):
         """Return the encoders in use and the forms that the average amounts to."""
