@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 _LEVELS = 127
+_SHORTEST_AXIS = 16
 _STRIP = 256  # columns of the product made at a time, of its upper triangle only
 _BLOCK_VALUES = 2**17  # features rounded at a time, so that they stay in the cache
 _FLOAT_ROWS = 1024  # 1024 * 127^2 < 2^24: float32 sums of so many products are exact
@@ -150,7 +151,10 @@ def integer_gram(codes):
 
 
 def _int8_product(left, right):
-    # Private in torch: _int8_works tests it before it is trusted.
+    # Private in torch: _int8_works tests it before it is trusted. It leaves results unwritten
+    # where an axis has one entry; where it is short there is nothing to gain.
+    if min(*left.shape, right.shape[1]) < _SHORTEST_AXIS:
+        return _float32_product(left, right)
     import torch
 
     return torch._int_mm(torch.from_numpy(left).T, torch.from_numpy(right)).numpy()

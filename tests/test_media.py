@@ -154,6 +154,29 @@ class TestProduct:
         finally:
             integer_gemm.integers_win.cache_clear()
 
+    @pytest.mark.parametrize("n_codes", [1, 2, 16, 17])
+    @pytest.mark.parametrize("n_bits", [1, 2, 16, 33])
+    @pytest.mark.parametrize("n_columns", [1, 16, 40])
+    def test_short_axes(self, n_codes, n_bits, n_columns, rng):
+        """Oracle: numpy's product of whole numbers. torch leaves some of these unwritten."""
+        codes = rng.integers(0, 2, size=(n_codes, n_bits), dtype=np.uint8)
+        block = rng.integers(-127, 128, size=(n_columns, n_bits), dtype=np.int8)
+        expected = codes.astype(int) @ block.astype(int).T
+        for given in (codes, np.broadcast_to(codes[:1], codes.shape), codes[0][None]):
+            memory = np.full((len(given), n_columns), np.nan, dtype=np.float32)
+            found = integer_gemm.integer_product(given, block, memory)
+            wanted = expected if given is codes else np.repeat(expected[:1], len(given), 0)
+            np.testing.assert_array_equal(found, wanted)
+
+    def test_single_rows_after_torch_was_loaded(self, rng):
+        """Oracle: the same codes together. A row taken by itself has a stride of its own."""
+        import torch  # noqa: F401
+
+        codes = rng.integers(0, 2, size=(40, 20), dtype=np.uint8)
+        opu = SimulatedOPU(0)
+        rows = np.vstack([opu.project(code[None], 500) for code in codes])
+        np.testing.assert_array_equal(opu.project(codes, 500), rows)
+
 
 class TestThreads:
     def test_number(self):

@@ -97,10 +97,10 @@ def _add_method_options(group):
         )
     group.add_argument(
         "--max-iter",
-        type=_positive,
+        type=_max_iter,
         default=sizes.max_iter,
         metavar="N",
-        help="minibatches of the training (default: each method's own)",
+        help="minibatches of the training (default: auto, each method's own)",
     )
     group.add_argument(
         "--test-size",
@@ -164,6 +164,10 @@ def _positive(text):
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _max_iter(text):
+    return text if text == "auto" else _positive(text)
 
 
 def _n_jobs(text):
