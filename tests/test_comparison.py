@@ -12,7 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, KFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -326,10 +326,23 @@ def test_tuned_kernel_ridge_equals_kernel_ridge_on_the_same_split():
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.2, random_state=1)
     scaler, mean, sd = StandardScaler().fit(X), y.mean(), y.std()
     X, X_test, y, y_test = scaler.transform(X), scaler.transform(X_test), (y - mean) / sd, y_test
-    chosen = TunedKernelRidge(random_state=1).fit(X, y).search_.best_params_
+    chosen = TunedKernelRidge(random_state=1).fit(X, y).best_params_
     predicted = KernelRidge(kernel="rbf", **chosen).fit(X, y).predict(X_test)
     record = fit_once(load_bundled("diabetes"), "kr", METHODS["kernel-ridge"], TINY, seed=1)
     assert record.error == pytest.approx(np.mean((predicted - (y_test - mean) / sd) ** 2))
+
+
+def test_tuned_kernel_ridge_chooses_as_grid_search_does():
+    """Oracle: scikit-learn's GridSearchCV on the same folds."""
+    X, y = load_diabetes(return_X_y=True)
+    X = StandardScaler().fit_transform(X)[:120]
+    y = y[:120] / y.std()
+    grid = {"alpha": np.logspace(-4, 1, 6), "gamma": 2.0 ** np.arange(-5, 3) / X.shape[1]}
+    folds = KFold(5, shuffle=True, random_state=3)
+    model = KernelRidge(kernel="rbf")
+    search = GridSearchCV(model, grid, scoring="neg_mean_squared_error", cv=folds).fit(X, y)
+    chosen = TunedKernelRidge(random_state=3).fit(X, y).best_params_
+    assert chosen == pytest.approx(search.best_params_)
 
 
 def test_signed_targets_two_classes_equal_the_sign_of_kernel_ridge():
