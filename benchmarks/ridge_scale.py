@@ -36,6 +36,7 @@ from skopu import (
     OPURandomFeatures,
     opu_kernel,
 )
+from skopu.devices import SimulatedOPU
 
 N_BITS, N_COMPONENTS, N_CHUNK = 784, 4096, 16_384
 GRAMS = ("int7", "float32", "float64")
@@ -169,12 +170,13 @@ def exact_on_inputs(X, y, X_test):
 
 
 def features_of_codes(codes, y, codes_test, n_components):
-    model = OPUKernelRidge(2e4, n_components=n_components, gram="float32")
+    opu = SimulatedOPU(medium="structured")
+    model = OPUKernelRidge(2e4, n_components=n_components, gram="int7", opu=opu)
     return model.fit(codes, y).predict(codes_test)
 
 
 def features_of_inputs(X, y, X_test, n_components):
-    settings = {"kernel": "rbf", "gamma": 0.3, "gram": "float32", "random_state": 0}
+    settings = {"kernel": "rbf", "gamma": 0.3, "gram": "int7", "random_state": 0}
     model = OPUKernelRidge(0.1, n_components=n_components, **settings)
     return model.fit(X, y).predict(X_test)
 
@@ -307,7 +309,7 @@ def main():
     parser.add_argument("study", choices=studies)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--gram", choices=GRAMS, default="int7")
-    parser.add_argument("--components", type=int, default=2048, help="D of the crossover")
+    parser.add_argument("--components", type=int, default=4096, help="D of the crossover")
     parser.add_argument("--data", default=os.environ.get("SKOPU_DATA", "."))
     parser.add_argument("--figure", help="file for a picture of the crossover")
     parser.add_argument("--quick", action="store_true")

@@ -20,6 +20,7 @@ from skopu.comparison.report import format_error, remarks, summarise
 def main(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument("--figures", help="folder to save Figure 1 and the ranks in")
+    parser.add_argument("--rst", help="file to write the tables to, for the documentation")
     options = resolve(parser, argv)
     records = Results(options.results, settings_of(options), options.max_rows).read()
     records = [r for r in records if r.problem in options.sets and r.split in options.seeds]
@@ -27,34 +28,66 @@ def main(argv=None):
     methods = {n: METHODS[n] for n in METHODS if n in present and n in options.methods}
     problems = [load_problem(options.data, name, options.max_rows) for name in options.sets]
     summaries = summarise(problems, methods, records, len(options.seeds))
-    for kind in (False, True):
-        names = [n for n in options.sets if (n in CLASSIFICATION_SETS) == kind]
-        if names:
-            print(_table(names, methods, summaries), end="\n\n")
-    _print_ranks("binarizations", BINARIZATIONS, methods, options.sets, summaries)
-    _print_ranks("machines", PEERS, methods, options.sets, summaries)
-    print(*_claims(options.sets, summaries), sep="\n")
+    tables = list(_tables(options.sets, methods, summaries))
+    claims = list(_claims(options.sets, summaries))
+    print(*map(markdown, tables), "\n".join(claims), sep="\n\n")
     print(*(f"Note: {remark}" for remark in remarks(summaries)), sep="\n", file=sys.stderr)
+    if options.rst:
+        blocks = [rst(*table) for table in tables] + ["\n".join(f"- {line}" for line in claims)]
+        Path(options.rst).write_text("\n\n".join(blocks) + "\n")
     if options.figures:
         _save(Path(options.figures), problems, methods, summaries)
 
 
+def _tables(sets, methods, summaries):
+    """Yield tables as (title, rows), the first row being the header."""
+    for title, is_classification in (("Regression", False), ("Classification", True)):
+        names = [n for n in sets if (n in CLASSIFICATION_SETS) == is_classification]
+        if names:
+            yield title, _error_rows(names, methods, summaries)
+    without = [name for name in PEERS if name != "gp"]
+    for title, names in (
+        ("Ranks of binarizations", BINARIZATIONS),
+        ("Ranks of machines", PEERS),
+        ("Ranks of machines without the Gaussian process", without),
+    ):
+        rows = _rank_rows([n for n in names if n in methods], methods, sets, summaries)
+        if rows:
+            yield title, rows
+
+
+def markdown(table):
+    """Write a table in Markdown."""
+    title, (header, *rows) = table
+    lines = [f"**{title}**", "", _line(header), "|---" * len(header) + "|", *map(_line, rows)]
+    return "\n".join(lines)
+
+
+def _line(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def rst(title, rows):
+    """Write a table in reStructuredText."""
+    lines = [f".. list-table:: {title}", "   :header-rows: 1", ""]
+    for row in rows:
+        lines += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(row)]
+    return "\n".join(lines)
+
+
 def means(names, methods, summaries):
     """Return mean errors, shape (sets, methods); NaN where some seed is missing."""
-    found = {
-        (s.problem, s.method): s.mean for s in summaries if s.mean is not None and not s.n_missing
-    }
+    complete = [s for s in summaries if s.mean is not None and not s.n_missing]
+    found = {(s.problem, s.method): s.mean for s in complete}
     return np.array([[found.get((n, m), np.nan) for m in methods] for n in names])
 
 
-def _table(names, methods, summaries):
-    """Markdown table: a row for each method, a column for each set."""
+def _error_rows(names, methods, summaries):
+    """Rows of errors: one for each method, a column for each set."""
     cells = {(s.problem, s.method): s for s in summaries}
-    lines = ["| method | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    yield ["method", *names]
     for name, method in methods.items():
-        row = [_cell(cells.get((problem, name))) for problem in names]
-        lines.append(f"| {method.label} | " + " | ".join(row) + " |")
-    return "\n".join(lines)
+        yield [method.label, *(_cell(cells.get((problem, name))) for problem in names)]
 
 
 def _cell(summary):
@@ -66,18 +99,15 @@ def _cell(summary):
     return f"**{text}**" if summary.best else text
 
 
-def _print_ranks(title, names, methods, sets, summaries):
-    """Print mean ranks of some methods over the sets that all of them finished."""
-    names = [name for name in names if name in methods]
+def _rank_rows(names, methods, sets, summaries):
+    """Rows of mean ranks over the sets that all of the methods finished."""
     errors = means(sets, names, summaries)
     complete = np.isfinite(errors).all(axis=1)
     if len(names) < 2 or not complete.any():
-        return
+        return []
     ranks = mean_ranks(errors[complete])
-    print(f"| {title}: mean rank over {complete.sum()} sets | |\n|---|---:|")
-    for i in np.argsort(ranks):
-        print(f"| {methods[names[i]].label} | {ranks[i]:.2f} |")
-    print()
+    ordered = [[methods[names[i]].label, f"{ranks[i]:.2f}"] for i in np.argsort(ranks)]
+    return [["method", f"mean rank over {complete.sum()} sets"], *ordered]
 
 
 def _claims(sets, summaries):
@@ -110,7 +140,8 @@ def _save(folder, problems, methods, summaries):
     folder.mkdir(exist_ok=True)
     draw(problems, methods, summaries).savefig(folder / "comparison.png", dpi=110)
     sets = [problem.name for problem in problems]
-    for title, names in (("binarizations", BINARIZATIONS), ("machines", PEERS)):
+    without = [name for name in PEERS if name != "gp"]
+    for title, names in (("binarizations", BINARIZATIONS), ("machines", without)):
         names = [name for name in names if name in methods]
         errors = means(sets, names, summaries)
         complete = np.isfinite(errors).all(axis=1)
