@@ -79,17 +79,16 @@ def binary_chunks(n_rows):
 
 def million(arguments):
     """Run each arithmetic in a process of its own, whose peak of memory is then its own."""
-    rows = []
-    for gram in GRAMS[: 2 if arguments.quick else 3]:
-        command = [sys.executable, __file__, "one", "--rows", str(arguments.rows), "--gram", gram]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        rows.append([gram, *done.stdout.split()])
     print(
         f"{arguments.rows} x {N_BITS} -> {N_COMPONENTS}, one thread; seconds stated for 10^6 rows "
         f"(times {1e6 / arguments.rows:g}, the solution once)\n"
     )
     columns = ["gram", "all", "features", "sums", "solution", "peak MB", "of it imports"]
-    table([*columns, "int8 Gop/s beside it"], rows)
+    table([*columns, "int8 Gop/s beside it"], [])
+    for gram in GRAMS[: 2 if arguments.quick else 3]:
+        command = [sys.executable, __file__, "one", "--rows", str(arguments.rows), "--gram", gram]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        print(f"| {gram} | {' | '.join(done.stdout.split())} |", flush=True)
 
 
 def one(arguments):
