@@ -1,6 +1,6 @@
 """Figures behind advice in the user guide: objective and gradient where they matter most.
 
-Two questions, each answered under the protocol of ``accuracy.py``, with an encoder penalty of
+Two questions, each answered under the protocol of ``protocol.py``, with an encoder penalty of
 0.001 for all: which objective for one pass a row (``prediction="threshold"``), and which gradient
 for few components (128, where 64 bits have 2080 products).
 
@@ -9,7 +9,7 @@ for few components (128, where 64 bits have 2080 products).
 
 from functools import partial
 
-import accuracy
+import protocol
 from tqdm import tqdm
 
 from skopu import EndToEndOPURegressor, OPURandomFeatures, SupervisedBinarizer
@@ -41,8 +41,8 @@ METHODS = {
 
 def main():
     """Print a markdown table."""
-    options = accuracy.parse(None)
-    problems = [accuracy.load_problem(options.data, name) for name in options.sets]
+    options = protocol.resolve(protocol.make_parser(__doc__, "energy,yacht,boston"))
+    problems = [protocol.load_problem(options.data, name) for name in options.sets]
     fits = run(problems, METHODS, Settings(), options.seeds, n_jobs=options.n_jobs)
     records = list(tqdm(fits, total=len(problems) * len(METHODS) * len(options.seeds)))
     print(markdown_table(summarise(problems, METHODS, records, len(options.seeds))))

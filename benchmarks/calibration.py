@@ -6,7 +6,7 @@ and the share of variance left unexplained: of the intensities of random codes, 
 that exact training leaves on each set, over the codes of the training rows. Forms are the least
 squares solution, the matrix is nearest to them. The second compares test errors of exact training
 with prediction in closed form, once with the true matrix and once with the calibrated device,
-and of training by gradients that need a known matrix. Protocol: that of ``accuracy.py``.
+and of training by gradients that need a known matrix. Protocol: that of ``protocol.py``.
 
     export SKOPU_DATA=folder
     python benchmarks/calibration.py
@@ -19,8 +19,8 @@ import sys
 import time
 
 import numpy as np
-from accuracy import split_names, split_numbers
 from exact import split
+from protocol import split_names, split_numbers
 from tqdm import tqdm
 
 from skopu import EndToEndOPUClassifier, EndToEndOPURegressor, SupervisedBinarizer

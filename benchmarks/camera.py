@@ -1,6 +1,6 @@
 """What a camera costs the end-to-end estimators: a table, and a picture against noise and bits.
 
-Protocol: that of ``accuracy.py`` (at most 3000 rows, a fifth of them for testing, standardised on
+Protocol: that of ``protocol.py`` (at most 3000 rows, a fifth of them for testing, standardised on
 the training part). Default settings: 64 bits, 1024 components, 10 draws at prediction. A device
 with a camera is used for training and for prediction alike, and compared with the same device read
 exactly. This is Figure 2 of Kozyrskiy et al. (2021) in simulation.
@@ -24,9 +24,9 @@ import warnings
 from itertools import product
 
 import numpy as np
-from accuracy import split_names, split_numbers
 from exact import split
 from joblib import Parallel, delayed
+from protocol import split_names, split_numbers
 from tqdm import tqdm
 
 from skopu import EndToEndOPUClassifier, EndToEndOPURegressor, SupervisedBinarizer

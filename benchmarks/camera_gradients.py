@@ -6,7 +6,7 @@ to the encoder's weights is drawn 100 times with each. Printed is the total vari
 squared norm of the mean gradient (that of ``quadratic``), times the passes of a row and step, of
 the same weights before a device with the default camera and before one without; the quadratic model
 is fitted to 2048 answers of that device. Test errors of both, at equal passes, are printed by
-``camera.py --gradients loo,quadratic``. Rows: the training part of seed 0 in ``accuracy.py``.
+``camera.py --gradients loo,quadratic``. Rows: the training part of seed 0 in ``protocol.py``.
 
     export SKOPU_DATA=folder
     python benchmarks/camera_gradients.py
@@ -19,9 +19,9 @@ import warnings
 import gradient_variance
 import numpy as np
 import torch
-from accuracy import split_names
 from exact import split
 from gradient_variance import gradients, train
+from protocol import split_names
 
 from skopu.devices import Camera, SimulatedOPU
 from skopu.exceptions import CameraWarning

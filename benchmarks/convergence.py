@@ -7,7 +7,7 @@ classes). Then leave-one-out with other numbers of draws S (one draw has no othe
 REINFORCE) at equal passes: S times the minibatches is 6000 for all.
 
 Other settings are the defaults, but for the encoder's penalty, which is 0.001 for all. Sets, rows
-and splits are those of ``accuracy.py``. Printed are means and standard deviations over seeds of
+and splits are those of ``protocol.py``. Printed are means and standard deviations over seeds of
 the training loss, averaged over the last twentieth of the training, and of the test error: mean
 squared error of the standardised target, or error rate, with ten draws. Curves are geometric
 means, bands one standard deviation of the logarithm.
@@ -21,8 +21,8 @@ import argparse
 import os
 
 import numpy as np
-from accuracy import load_problem, split_names
 from joblib import Memory
+from protocol import load_problem, split_names
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 

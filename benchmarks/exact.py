@@ -1,6 +1,6 @@
 """Exact training against training through the device, as a Markdown table.
 
-Protocol: that of ``accuracy.py``; ``mocap@user2`` trains on the rows of users 0 and 1 and tests on
+Protocol: that of ``protocol.py``; ``mocap@user2`` trains on the rows of users 0 and 1 and tests on
 user 2's, ``eeg@full`` takes all rows and ``scaler="quantile"``. Default settings throughout.
 Methods: exact training with the closed-form mean at prediction, exact training with ten draws (as
 on hardware), End-to-End through the device with leave-one-out or ``quadratic`` and ten draws.
@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from accuracy import MAX_ROWS, load_problem, split_names, split_numbers
 from joblib import Parallel, delayed
+from protocol import MAX_ROWS, load_problem, split_names, split_numbers
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm

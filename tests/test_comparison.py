@@ -1,8 +1,10 @@
 """Problems, methods, runner and reports of the comparison."""
 
 import json
+import os
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,6 +41,7 @@ from skopu.comparison.problems import (
     Problem,
     check_splittable,
     load_bundled,
+    load_named,
     subsample,
 )
 from skopu.comparison.report import (
@@ -612,3 +615,16 @@ def test_quantile_inputs_do_not_change_with_the_scale_of_columns():
     np.testing.assert_allclose(
         plain.predict(X[:200]), warped.predict(np.exp(9 * X[:200])), rtol=0.02
     )
+
+
+@pytest.mark.skipif(not os.environ.get("SKOPU_DATA"), reason="SKOPU_DATA names no folder")
+def test_sets_by_name_keep_the_rows_of_the_protocol():
+    """Oracle: the documented permutation of the file's rows."""
+    with np.load(Path(os.environ["SKOPU_DATA"], "mocap.npz")) as file:
+        X, y, user = file["X"], file["y"], file["user"]
+    rows = np.random.default_rng(0).permutation(len(y))[:200]
+    problem = load_named("mocap@user2", max_rows=200)
+    np.testing.assert_array_equal(problem.X, X[rows])
+    np.testing.assert_array_equal(problem.y, y[rows])
+    np.testing.assert_array_equal(problem.is_test, user[rows] == 2)
+    assert load_named("boston").y.shape == (506,)

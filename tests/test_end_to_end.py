@@ -237,7 +237,7 @@ class TestClassifier:
 
 
 def test_accuracy_on_real_data(load_real):
-    """Oracle: the error of random hyperplanes on energy, as measured by benchmarks/accuracy.py.
+    """Oracle: the error of random hyperplanes on energy, as measured by benchmarks/uci/run.py.
 
     A quarter of the default training; the margin of the full one is a factor of ten.
     """

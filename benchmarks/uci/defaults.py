@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 from results import Results
 from run import make_parser, resolve
-from sets import load_problem
 from tqdm import tqdm
 
 from skopu import (
@@ -24,7 +23,7 @@ from skopu import (
     SupervisedBinarizer,
 )
 from skopu.comparison.methods import Method, Settings
-from skopu.comparison.problems import CLASSIFICATION
+from skopu.comparison.problems import CLASSIFICATION, load_named
 from skopu.comparison.runner import run
 
 SETS = ["boston", "energy", "airfoil", "german", "eeg"]
@@ -95,7 +94,7 @@ def main(argv=None):
     settings = Settings()
     results = Results(options.results, settings, options.max_rows)
     done = {(record.problem, record.method, record.split) for record in results.read()}
-    problems = [load_problem(options.data, name, options.max_rows) for name in options.sets]
+    problems = [load_named(name, options.data, options.max_rows) for name in options.sets]
     methods = {name: METHODS[name] for name in options.methods}
     n_fits = len(problems) * len(methods) * len(options.seeds)
     fits = run(problems, methods, settings, options.seeds, n_jobs=options.n_jobs, skip=done)

@@ -11,9 +11,10 @@ from methods import BINARIZATIONS, METHODS, PEERS, SUPERVISED
 from ranks import draw_ranks, mean_ranks
 from results import Results
 from run import make_parser, resolve, settings_of
-from sets import CLASSIFICATION_SETS, load_problem
+from sets import CLASSIFICATION_SETS
 
 from skopu.comparison.figure import draw
+from skopu.comparison.problems import load_named
 from skopu.comparison.report import format_error, remarks, summarise
 
 
@@ -26,7 +27,7 @@ def main(argv=None):
     records = [r for r in records if r.problem in options.sets and r.split in options.seeds]
     present = {record.method for record in records}
     methods = {n: METHODS[n] for n in METHODS if n in present and n in options.methods}
-    problems = [load_problem(options.data, name, options.max_rows) for name in options.sets]
+    problems = [load_named(name, options.data, options.max_rows) for name in options.sets]
     summaries = summarise(problems, methods, records, len(options.seeds))
     tables = list(_tables(options.sets, methods, summaries))
     claims = list(_claims(options.sets, summaries))

@@ -19,10 +19,11 @@ import sys
 
 from methods import METHODS
 from results import Results
-from sets import MAX_ROWS, SETS, SMALL_SETS, load_problem
+from sets import SETS, SMALL_SETS
 from tqdm import tqdm
 
 from skopu.comparison.methods import Settings
+from skopu.comparison.problems import MAX_ROWS, load_named
 from skopu.comparison.runner import run
 
 QUICK = Settings(max_iter=500)
@@ -34,7 +35,7 @@ def main(argv=None):
     results = Results(options.results, settings, options.max_rows)
     done = {(record.problem, record.method, record.split) for record in results.read()}
     methods = {name: METHODS[name] for name in options.methods}
-    problems = [load_problem(options.data, name, options.max_rows) for name in options.sets]
+    problems = [load_named(name, options.data, options.max_rows) for name in options.sets]
     asked = {
         (name, key, seed) for name in options.sets for key in methods for seed in options.seeds
     }

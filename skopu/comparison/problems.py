@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 
+from skopu.datasets import load_dataset
+
 CLASSIFICATION, REGRESSION = "classification", "regression"
+MAX_ROWS = 3000  # of a set by name, as in the published comparisons of these
 LARGEST = 1e150  # numbers are squared, and sums of squares must be finite
 _MIN_ROWS = 20  # fewer leave no room for five folds inside the training part
 
@@ -87,6 +90,36 @@ def load_bundled(name):
     X, y = load(return_X_y=True)
     classes = tuple(map(str, np.unique(y))) if task == CLASSIFICATION else ()
     return Problem(name, X, y, task, classes=classes)
+
+
+def load_named(name, data_home=None, max_rows=MAX_ROWS):
+    """Load a data set of the papers, by name.
+
+    Parameters
+    ----------
+    name : str
+        Of :func:`skopu.datasets.load_dataset`; "mocap@user2" holds out the rows of the last
+        user.
+    data_home : str or None, default=None
+        Folder of the files; None: as ``load_dataset`` finds them.
+    max_rows : int or None, default=3000
+        Rows kept, the first of ``default_rng(0).permutation(n)``; None: all. Small sets are
+        permuted too, since the splits of a seed depend on the order of the rows.
+
+    Returns
+    -------
+    problem : Problem
+    """
+    data = load_dataset(name.partition("@")[0], data_home=data_home)
+    X, y = np.asarray(data.data, dtype=np.float64), data.target
+    rows = np.random.default_rng(0).permutation(len(y))[:max_rows]
+    X, y = X[rows], y[rows]
+    is_test = data.user[rows] == data.user.max() if name.endswith("@user2") else None
+    if y.dtype.kind == "f":
+        return Problem(name, X, y.astype(np.float64), REGRESSION)
+    classes, codes = np.unique(y, return_inverse=True)
+    labels = tuple(map(str, classes))
+    return Problem(name, X, codes, CLASSIFICATION, classes=labels, is_test=is_test)
 
 
 def subsample(problem, max_rows, seed=0):
