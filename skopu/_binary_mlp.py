@@ -14,7 +14,7 @@ from skopu._parts import PartsMixin
 from skopu._random import draw_seeds
 from skopu._rows import merge_repeated_rows
 from skopu._scaling import apply_scaler, fit_scaler
-from skopu._targets import check_several_classes
+from skopu._targets import encode_labels
 from skopu._validation import (
     HasMethods,
     Interval,
@@ -250,10 +250,7 @@ class BinaryMLPClassifier(PartsMixin, ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32))
         check_classification_targets(y)
         weights = check_weights(sample_weight, X)
-        self.classes_ = np.unique(y[weights > 0])
-        check_several_classes(self.classes_)
-        # A row of weight zero may hold a label of its own; whatever it becomes, it is left out.
-        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        self.classes_, codes = encode_labels(y, weights)
         targets = np.eye(len(self.classes_))[codes]
         scaler_seed, train_seed = draw_seeds(self.random_state, 2)
         rows, targets, weights, _ = merge_repeated_rows(X, targets, weights)

@@ -68,6 +68,31 @@ def one_hot(y):
     return np.eye(len(classes))[codes]
 
 
+def encode_labels(y, weights):
+    """Return the labels of rows with a weight above zero, sorted, and each row's class number.
+
+    A row of weight zero may hold a label of its own; its number means nothing.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+    weights : ndarray of shape (n,)
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+    codes : ndarray of shape (n,) of int
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two classes.
+    """
+    classes = np.unique(y[weights > 0])
+    check_several_classes(classes)
+    return classes, np.searchsorted(classes, y).clip(max=len(classes) - 1)
+
+
 def signed_targets(codes, n_classes):
     """Targets of -1 and 1 for class numbers: one column for two classes, else one a class."""
     targets = np.where(codes[:, None] == np.arange(n_classes), 1.0, -1.0)

@@ -5,7 +5,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from skopu._cross_fitted.base import CrossFitted
-from skopu._targets import check_several_classes, signed_targets
+from skopu._targets import encode_labels, signed_targets
 from skopu._temperature import fit_temperature, probabilities_of_scores
 from skopu._validation import check_weights, fit_context, validate_data
 
@@ -96,10 +96,7 @@ class CrossFittedOPUClassifier(ClassifierMixin, CrossFitted):
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32))
         check_classification_targets(y)
         weights = check_weights(sample_weight, X)
-        self.classes_ = np.unique(y[weights > 0])
-        check_several_classes(self.classes_)
-        # A row of weight zero may hold a label of its own; whatever it becomes, it is left out.
-        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        self.classes_, codes = encode_labels(y, weights)
         targets = signed_targets(codes, len(self.classes_))
         kept, row_weights, scores = self._fit_ensemble(X, targets, weights, codes)
         self.temperature_ = fit_temperature(scores, codes[kept], row_weights)

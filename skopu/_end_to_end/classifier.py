@@ -7,7 +7,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from skopu import ridge
 from skopu._end_to_end.base import EndToEnd
 from skopu._kernel_ridge import OPUKernelRidgeClassifier
-from skopu._targets import check_several_classes, signed_targets
+from skopu._targets import encode_labels, signed_targets
 from skopu._temperature import fit_temperature, probabilities_of_scores
 from skopu._validation import check_weights, fit_context, validate_data
 
@@ -112,10 +112,7 @@ class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
         checked, y = validate_data(self, X, y, accept_sparse="csr", dtype="numeric")
         check_classification_targets(y)
         weights = check_weights(sample_weight, checked)
-        classes = np.unique(y[weights > 0])
-        check_several_classes(classes)
-        # A row of weight zero may hold a label of its own; whatever it becomes, it is left out.
-        codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+        classes, codes = encode_labels(y, weights)
         Phi, kept, row_weights = self._fit_parts(X, checked, codes, y, weights)
         self.classes_ = classes
         choice = ridge.loo_features(

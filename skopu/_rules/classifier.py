@@ -12,7 +12,7 @@ from skopu._random import draw_seeds
 from skopu._rows import merge_repeated_rows
 from skopu._rules.conditions import condition_matrix, make_conditions
 from skopu._rules.rules import Rule, decide, drop_implied, order_rules, simplify
-from skopu._targets import check_several_classes
+from skopu._targets import encode_labels
 from skopu._validation import (
     Interval,
     StrOptions,
@@ -197,10 +197,7 @@ class NeuralDNFClassifier(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
         check_classification_targets(y)
         weights = check_weights(sample_weight, X)
-        self.classes_ = np.unique(y[weights > 0])
-        check_several_classes(self.classes_)
-        # A row of weight zero may hold a label of its own; whatever it becomes, it is left out.
-        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        self.classes_, codes = encode_labels(y, weights)
         (seed,) = draw_seeds(self.random_state, 1)
         X, codes, weights, _ = merge_repeated_rows(X, codes[:, None].astype(float), weights)
         columns = X.tocsc() if issparse(X) else X
