@@ -308,7 +308,7 @@ def main():
     parser.add_argument("study", choices=studies)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--gram", choices=GRAMS, default="int7")
-    parser.add_argument("--components", type=int, default=4096, help="D of the crossover")
+    parser.add_argument("--components", type=int, default=2048, help="D of the crossover")
     parser.add_argument("--data", default=os.environ.get("SKOPU_DATA", "."))
     parser.add_argument("--figure", help="file for a picture of the crossover")
     parser.add_argument("--quick", action="store_true")

@@ -13,7 +13,7 @@ DEFAULT_DATASETS = ("diabetes", "breast_cancer")
 _DESCRIPTION = """\
 Compare kernel machines on Optical Processing Units with their peers on a data set.
 
-Without arguments: on scikit-learn's diabetes and breast cancer sets, in about two minutes.
+Without arguments: on scikit-learn's diabetes and breast cancer sets, in about three minutes.
 With a CSV file: on your data. Prints one table (test error, fit time, device passes) and
 saves a figure."""
 
