@@ -47,7 +47,7 @@ def draw_ranks(labels, errors):
     for row, method in enumerate(order):
         mean = ranks[:, method].mean()
         rng = np.linspace(-0.22, 0.22, len(ranks))
-        ax.plot(ranks[:, method], row + rng, "|", color="#a9bfd6", markersize=6)
+        ax.plot(ranks[:, method], row + rng, "|", color="#7d9cc0", markersize=7)
         ax.plot(mean, row, "o", color="#3b6ea5")
         ax.annotate(
             f"{mean:.2f}",
@@ -63,8 +63,8 @@ def draw_ranks(labels, errors):
     ax.set_yticks(range(len(labels)), [labels[i] for i in order])
     ax.invert_yaxis()
     ax.set_xlabel(
-        f"rank over {len(errors)} sets: dots are means, ticks are sets; shaded: within the "
-        "critical difference of the first"
+        f"rank over {len(errors)} sets: dots are means, ticks are sets\n"
+        "shaded: within the critical difference of the first"
     )
     ax.xaxis.label.set_size("small")
     ax.spines[["top", "right"]].set_visible(False)

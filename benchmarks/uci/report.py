@@ -139,10 +139,9 @@ def _claims(sets, summaries):
 
 def _save(folder, problems, methods, summaries):
     folder.mkdir(exist_ok=True)
-    draw(problems, methods, summaries).savefig(folder / "comparison.png", dpi=110)
+    draw(problems, methods, summaries).savefig(folder / "comparison.png", dpi=80)
     sets = [problem.name for problem in problems]
-    without = [name for name in PEERS if name != "gp"]
-    for title, names in (("binarizations", BINARIZATIONS), ("machines", without)):
+    for title, names in (("binarizations", BINARIZATIONS), ("machines", PEERS)):
         names = [name for name in names if name in methods]
         errors = means(sets, names, summaries)
         complete = np.isfinite(errors).all(axis=1)
