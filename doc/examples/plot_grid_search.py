@@ -53,9 +53,7 @@ for ax, (name, (X, y)) in zip(axes, sets.items()):
     print(name, search.best_params_)
     tried = -search.cv_results_["mean_test_score"] / scale
     ax.scatter(np.zeros(len(tried)), tried, color="lightgrey", label="candidates, cross-validated")
-    errors = [
-        np.mean((model.predict(X_test) - y_test) ** 2) / scale for model in (search, process)
-    ]
+    errors = [np.mean((model.predict(X_test) - y_test) ** 2) / scale for model in (search, process)]
     ax.bar([1, 2], errors, color=["#3b6ea5", "#a9bfd6"])
     for place, error in zip([1, 2], errors):
         ax.text(place, error, f"{error:.3f}", ha="center", va="bottom")
