@@ -51,10 +51,16 @@ def test_report_agrees_with_the_file(results, tmp_path):
     for line in lines:
         record = json.loads(line)
         errors.setdefault(record["method"], []).append(record["error"])
-    text = call("report.py", path, "--seeds", "0,1", "--sets", "yacht", "--figures", tmp_path)
+    options = ("--seeds", "0,1", "--sets", "yacht", "--figures", tmp_path)
+    text = call("report.py", path, *options, "--rst", tmp_path / "tables.inc")
     for values in errors.values():
         assert f"{np.mean(values):.4f}"[:5] in text
     assert (tmp_path / "comparison.png").stat().st_size > 10_000
+    # The same cells in both formats.
+    tables = (tmp_path / "tables.inc").read_text()
+    for line in text.splitlines()[2:6]:
+        for cell in line.strip("| -").split(" | "):
+            assert cell in tables
 
 
 def test_mean_ranks_are_those_of_scipy():

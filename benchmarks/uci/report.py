@@ -45,7 +45,7 @@ def _tables(sets, methods, summaries):
     for title, is_classification in (("Regression", False), ("Classification", True)):
         names = [n for n in sets if (n in CLASSIFICATION_SETS) == is_classification]
         if names:
-            yield title, _error_rows(names, methods, summaries)
+            yield title, list(_error_rows(names, methods, summaries))
     without = [name for name in PEERS if name != "gp"]
     for title, names in (
         ("Ranks of binarizations", BINARIZATIONS),
