@@ -23,11 +23,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from skopu import OPUKernelRidge, OPUKernelRidgeClassifier, OPURandomFeatures
-from skopu.baselines import (
+from skopu import (
     AutoencoderBinarizer,
     DFABinarizer,
     HyperplaneBinarizer,
+    OPUKernelRidge,
+    OPUKernelRidgeClassifier,
+    OPURandomFeatures,
     ThermometerBinarizer,
 )
 from skopu.datasets import load_dataset

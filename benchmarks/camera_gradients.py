@@ -25,12 +25,12 @@ from protocol import split_names
 
 from skopu.devices import Camera, SimulatedOPU
 from skopu.exceptions import CameraWarning
+from skopu.forms.intensities import FittedIntensities
 from skopu.gradients import LeaveOneOut, Quadratic
 from skopu.losses import CrossEntropy, SquaredError
-from skopu.nn.encoders import LinearEncoder
 from skopu.objectives import Objective
-from skopu.training.intensities import FittedIntensities
 from skopu.training.joint import JointModel
+from skopu.training.linear_encoder import LinearEncoder
 
 SETS = "boston,energy,eeg"
 ESTIMATORS = {"loo": LeaveOneOut(4), "quadratic": Quadratic(4)}

@@ -33,9 +33,9 @@ from skopu.gradients import (
     StraightThrough,
 )
 from skopu.losses import CrossEntropy, SquaredError
-from skopu.nn.encoders import LinearEncoder
 from skopu.objectives import Objective
 from skopu.training.joint import JointModel
+from skopu.training.linear_encoder import LinearEncoder
 
 ESTIMATORS = [Reinforce(1), Reinforce(4), ARM(4), DisARM(4)]
 ESTIMATORS += [LeaveOneOut(2), LeaveOneOut(4), LeaveOneOut(8), LocalExpectation(1)]

@@ -1,44 +1,47 @@
 """Kernel machines on Optical Processing Units, with the interface of scikit-learn."""
 
-from skopu._autoencoder import BinaryAutoencoder
-from skopu._binarizer import SupervisedBinarizer
-from skopu._binary_mlp import BinaryMLPClassifier
-from skopu._cross_fitted import CrossFittedOPUClassifier, CrossFittedOPURegressor
-from skopu._dfa import DFAClassifier, DFARegressor
-from skopu._display import ConvergenceDisplay
-from skopu._end_to_end import EndToEndOPUClassifier, EndToEndOPURegressor
-from skopu._features import OPURandomFeatures
-from skopu._kernel_ridge import OPUKernelRidge, OPUKernelRidgeClassifier
-from skopu._rules import NeuralDNFClassifier
-from skopu._version import __version__
-from skopu.baselines import (
-    AutoencoderBinarizer,
-    DFABinarizer,
-    HyperplaneBinarizer,
-    ThermometerBinarizer,
-)
-from skopu.kernels import OPUKernel, opu_kernel
+from importlib import import_module
 
-__all__ = [
-    "AutoencoderBinarizer",
-    "BinaryAutoencoder",
-    "BinaryMLPClassifier",
-    "ConvergenceDisplay",
-    "CrossFittedOPUClassifier",
-    "CrossFittedOPURegressor",
-    "DFABinarizer",
-    "DFAClassifier",
-    "DFARegressor",
-    "EndToEndOPUClassifier",
-    "EndToEndOPURegressor",
-    "HyperplaneBinarizer",
-    "NeuralDNFClassifier",
-    "OPUKernel",
-    "OPUKernelRidge",
-    "OPUKernelRidgeClassifier",
-    "OPURandomFeatures",
-    "SupervisedBinarizer",
-    "ThermometerBinarizer",
-    "__version__",
-    "opu_kernel",
-]
+from skopu._version import __version__
+
+# Where each public name lives. Nothing is imported before it is asked for, and nothing else is
+# offered: rooms of the package that are not named here are private, and may move.
+_ESTIMATORS = {
+    "AutoencoderBinarizer": "binarizers.autoencoder",
+    "BinaryAutoencoder": "discrete.autoencoder",
+    "BinaryMLPClassifier": "discrete.classifier",
+    "ConvergenceDisplay": "displays.convergence",
+    "CrossFittedOPUClassifier": "cross_fitted.classifier",
+    "CrossFittedOPURegressor": "cross_fitted.regressor",
+    "DFABinarizer": "binarizers.dfa",
+    "DFAClassifier": "dfa.classifier",
+    "DFARegressor": "dfa.regressor",
+    "EndToEndOPUClassifier": "end_to_end.classifier",
+    "EndToEndOPURegressor": "end_to_end.regressor",
+    "HyperplaneBinarizer": "binarizers.hyperplane",
+    "NeuralDNFClassifier": "rules.classifier",
+    "OPUKernel": "kernels",
+    "OPUKernelRidge": "kernel_ridge.regressor",
+    "OPUKernelRidgeClassifier": "kernel_ridge.classifier",
+    "OPURandomFeatures": "kernel_ridge.features",
+    "SupervisedBinarizer": "binarizers.supervised",
+    "ThermometerBinarizer": "binarizers.thermometer",
+    "opu_kernel": "kernels",
+}
+_MODULES = ("datasets", "devices", "exceptions", "gradients", "kernels", "optim", "penalties")
+
+__all__ = ["__version__", *_ESTIMATORS]
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return import_module(f"skopu.{name}")
+    if name not in _ESTIMATORS:
+        raise AttributeError(f"module 'skopu' has no attribute {name!r}")
+    found = getattr(import_module(f"skopu.{_ESTIMATORS[name]}"), name)
+    globals()[name] = found  # the next look-up does not come here
+    return found
+
+
+def __dir__():
+    return sorted([*__all__, *_MODULES])

@@ -15,18 +15,19 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 
-from skopu import OPUKernelRidge, OPUKernelRidgeClassifier, OPURandomFeatures
-from skopu.baselines import (
+from skopu import (
     AutoencoderBinarizer,
     DFABinarizer,
     HyperplaneBinarizer,
+    OPUKernelRidge,
+    OPUKernelRidgeClassifier,
+    OPURandomFeatures,
     ThermometerBinarizer,
 )
-from skopu.baselines._thermometer import share_out
+from skopu.binarizers.thermometer import share_out
+from skopu.binarizers.tied_autoencoder import TiedAutoencoder, restoration_error
+from skopu.dfa.network import DeviceFeatures, threshold
 from skopu.exceptions import NotBinaryError
-from skopu.nn.feedback import DeviceFeatures, threshold
-from skopu.nn.tied_autoencoder import TiedAutoencoder
-from skopu.training.tied_autoencoder import restoration_error
 
 BASELINES = [
     AutoencoderBinarizer(16, max_iter=100, random_state=0),
@@ -317,7 +318,7 @@ class TestFeedbackAlignment:
 
     def test_auto_budget(self, diabetes, monkeypatch):
         """Oracle: the least number of epochs, of 442 // 128 = 3 minibatches, with 40 of these."""
-        monkeypatch.setattr("skopu.training.feedback._N_ENCODER_ITER", 40)
+        monkeypatch.setattr("skopu.dfa.training._N_ENCODER_ITER", 40)
         model = DFABinarizer(2, n_components=4, random_state=0).fit(*diabetes)
         assert model.n_iter_ == 14
         assert model.n_passes_ == 14 * 3 * 128

@@ -11,10 +11,10 @@ from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 
 from skopu import BinaryAutoencoder, OPUKernelRidgeClassifier, OPURandomFeatures
-from skopu._autoencoder import psnr
+from skopu.discrete.autoencoder import psnr
+from skopu.discrete.autoencoder_network import Autoencoder
+from skopu.discrete.autoencoder_training import corrupt
 from skopu.exceptions import InterruptedFitWarning, NotBinaryError
-from skopu.nn.autoencoder import Autoencoder
-from skopu.training.autoencoder import corrupt
 
 
 def quick(**settings):
@@ -178,7 +178,7 @@ def test_interruption_keeps_the_best_state(rng, monkeypatch):
         yield from [np.arange(n)] * 10
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skopu.training.autoencoder.minibatches", batches)
+    monkeypatch.setattr("skopu.discrete.autoencoder_training.minibatches", batches)
     X = rng.standard_normal((50, 3))
     with pytest.warns(InterruptedFitWarning, match="iteration 11 of 20"):
         model = quick().fit(X)

@@ -18,12 +18,12 @@ from skopu import (
 )
 from skopu.exceptions import IncompatiblePartsError
 from skopu.losses import SquaredError
-from skopu.nn.binary_encoder import BinaryEncoder
-from skopu.nn.encoders import LinearEncoder
 from skopu.optim import Bop
 from skopu.penalties import BinaryQuantizer
-from skopu.training.binary_encoder import BinaryExactModel
+from skopu.training.binary_encoder import BinaryEncoder
 from skopu.training.exact import ExactModels
+from skopu.training.linear_encoder import LinearEncoder
+from skopu.training.make_encoder import BinaryExactModel
 
 METHODS = ("bop", "ste")
 

@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from skopu.nn import relaxations
-from skopu.nn.binary import (
+from skopu.discrete.layers import BinaryLinear, sign
+from skopu.gradients import relaxations
+from skopu.optim import Bop
+from skopu.training.binary_optimizer import make_binary_optimizer
+from skopu.training.binary_weight import (
     METHODS,
-    BinaryLinear,
     BinaryWeight,
     binary_weights,
     set_temperature,
-    sign,
 )
-from skopu.optim import Bop
-from skopu.training.binary_optimizer import make_binary_optimizer
 
 VALUES = [(-1, 1), (0, 1)]
 NOISY = ("bop", "ste")
@@ -82,7 +81,7 @@ def test_straight_through_weights(values):
 
 
 def test_relaxed_weights_are_those_of_the_relaxations():
-    """Oracle: the functions of ``skopu.nn.relaxations`` on the same draws."""
+    """Oracle: the functions of ``skopu.gradients.relaxations`` on the same draws."""
     soft = BinaryWeight((7,), generator(3), method="sigmoid", values=(-1, 1))
     set_temperature(soft, 0.3)
     expected = 2 * relaxations.sigmoid_surrogate(soft.weight, 0.3) - 1

@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 from skopu import OPURandomFeatures, SupervisedBinarizer
 from skopu.devices import Camera, SimulatedOPU
-from skopu.devices.camera import Sensor
+from skopu.devices.optics.camera import Sensor
 from skopu.exceptions import CameraWarning
 
 IDEAL = {"bits": None, "read_noise": 0.0, "shot_noise": False, "exposure": 100.0}

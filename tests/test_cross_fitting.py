@@ -21,10 +21,12 @@ from skopu import (
     EndToEndOPURegressor,
     SupervisedBinarizer,
 )
-from skopu._cross_fitted.selection import evaluate_form
-from skopu.cross_fitting import ShiftedSystem, assign_folds, greedy_average, ridge_path
+from skopu.cross_fitted.averaging import greedy_average
+from skopu.cross_fitted.folds import assign_folds
+from skopu.cross_fitted.selection import evaluate_form
 from skopu.exceptions import InterruptedFitWarning
-from skopu.kernels import form_kernel
+from skopu.forms.kernel import form_kernel
+from skopu.ridge.held_out import ShiftedSystem, ridge_path
 
 RNG = np.random.default_rng(0)
 P = RNG.random((60, 5))
@@ -134,8 +136,8 @@ def test_predictions_are_the_average_of_the_candidates(diabetes):
 
 def test_collapsed_readouts_equal_kernel_ridge_of_all_encoders(diabetes):
     """Oracle: KernelRidge with the mean kernel of the encoders, all weight on one readout."""
-    from skopu._cross_fitted.selection import ALPHAS, Selector
-    from skopu.training.folds import STRENGTHS, train_fold_models
+    from skopu.cross_fitted.selection import ALPHAS, Selector
+    from skopu.cross_fitted.training import STRENGTHS, train_fold_models
 
     X, _, y, _ = diabetes
     X, targets = 10 * X, ((y - y.mean()) / y.std())[:, None]

@@ -14,8 +14,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import scale
 
 from skopu import DFABinarizer, DFAClassifier, DFARegressor
-from skopu.exceptions import IncompatiblePartsError, InterruptedFitWarning
-from skopu.nn.feedback import (
+from skopu.dfa.network import (
     DeviceFeedback,
     FeedbackNetwork,
     MatrixFeedback,
@@ -23,6 +22,7 @@ from skopu.nn.feedback import (
     encode_errors,
     feedback_surrogate,
 )
+from skopu.exceptions import IncompatiblePartsError, InterruptedFitWarning
 
 rng = np.random.default_rng(0)
 
@@ -169,7 +169,7 @@ def test_optics_train_as_their_matrix_does(digits, monkeypatch):
     optical = small(projector=Fields(), error_encoding="ternary").fit(*digits)
     R = np.sqrt(2) * Fields().matrix(10, 28).real
     matrices = [R[:16] / 4, R[16:] / np.sqrt(12)]
-    monkeypatch.setattr("skopu._dfa.base.draw_feedbacks", lambda *args: matrices)
+    monkeypatch.setattr("skopu.dfa.base.draw_feedbacks", lambda *args: matrices)
     digital = small(error_encoding="ternary").fit(*digits)
     assert optical.feedbacks_ is None
     np.testing.assert_allclose(

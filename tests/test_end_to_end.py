@@ -18,7 +18,7 @@ from skopu import (
     OPURandomFeatures,
     SupervisedBinarizer,
 )
-from skopu._random import dither
+from skopu._core.random import dither
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import IncompatiblePartsError
 

@@ -8,9 +8,9 @@ from sklearn.base import clone
 from sklearn.kernel_ridge import KernelRidge
 
 from skopu import OPUKernelRidge, OPURandomFeatures, opu_kernel
-from skopu._features import OPUFeatures
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import NotBinaryError
+from skopu.kernel_ridge.features import OPUFeatures
 
 FORMS = ["raw", "centered"]
 

@@ -15,6 +15,8 @@ from scipy import stats
 
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import IncompatiblePartsError
+from skopu.forms.intensities import KnownIntensities
+from skopu.forms.quadratic import QuadraticForms
 from skopu.gradients import (
     ARM,
     GRADIENTS,
@@ -31,9 +33,7 @@ from skopu.gradients import (
     resolve_gradient,
 )
 from skopu.losses import CrossEntropy, SquaredError
-from skopu.nn.quadratic import QuadraticForms
 from skopu.objectives import KAPPAS, Objective, check_parts, mean_of_others, resolve_kappa
-from skopu.training.intensities import KnownIntensities
 
 N_REPEATS = 40_000
 FALSE_ALARM = 1e-6

@@ -19,8 +19,8 @@ from skopu import (
     SupervisedBinarizer,
     opu_kernel,
 )
-from skopu._features import is_opu_features
 from skopu.devices import SimulatedOPU
+from skopu.kernel_ridge.features import is_opu_features
 
 X, y = make_regression(n_features=10, random_state=0)
 X.flags.writeable = False

@@ -14,16 +14,16 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.model_selection import train_test_split
 
 from skopu import NeuralDNFClassifier
-from skopu._rules.conditions import (
+from skopu.exceptions import InterruptedFitWarning
+from skopu.rules.conditions import (
     Condition,
     condition_matrix,
     make_conditions,
     number_text,
     shortest_between,
 )
-from skopu._rules.rules import Rule, all_hold, drop_implied, order_rules, simplify
-from skopu.exceptions import InterruptedFitWarning
-from skopu.nn.dnf import DNF, Conjunction
+from skopu.rules.network import DNF, Conjunction
+from skopu.rules.rules import Rule, all_hold, drop_implied, order_rules, simplify
 
 STRINGS = np.array(list(itertools.product((0, 1), repeat=6)))
 
@@ -311,7 +311,7 @@ def test_interruption_keeps_the_rules_so_far(rng, monkeypatch):
         yield from [np.arange(n)] * 10
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skopu.training.dnf.minibatches", batches)
+    monkeypatch.setattr("skopu.rules.training.minibatches", batches)
     X, y = rng.standard_normal((50, 3)), rng.integers(0, 2, 50)
     with pytest.warns(InterruptedFitWarning, match="iteration 11 of 30"):
         model = quick().fit(X, y)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from skopu import quantized_gram, ridge
-from skopu.normal_equations import GRAMS, NormalEquations
-from skopu.penalty_scan import PenaltyScan
+from skopu.ridge import quantized_gram
+from skopu.ridge import solvers as ridge
+from skopu.ridge.normal_equations import GRAMS, NormalEquations
+from skopu.ridge.penalty_path import PenaltyScan
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_an_interruption_leaves_the_sums_as_they_were(data, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skopu.normal_equations._product", interrupt)
+    monkeypatch.setattr("skopu.ridge.normal_equations._product", interrupt)
     with pytest.raises(KeyboardInterrupt):
         equations.add(*data)
     assert equations.is_whole

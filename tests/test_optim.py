@@ -8,7 +8,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from skopu import BinaryMLPClassifier
-from skopu.nn.binary import BinaryLinear
+from skopu.discrete.layers import BinaryLinear
 from skopu.optim import Bop, CombinedOptimizer
 from skopu.training.binary_optimizer import make_binary_optimizer
 from skopu.training.loop import run_loop

@@ -6,10 +6,10 @@ import torch
 from oracles import all_codes, code_probabilities, exact_objective
 
 from skopu.devices import SimulatedOPU
+from skopu.forms.intensities import FittedIntensities, KnownIntensities
+from skopu.forms.quadratic import QuadraticForms, QuadraticReadout
 from skopu.losses import CrossEntropy, SecondOrder, SquaredError
-from skopu.nn.quadratic import QuadraticForms, QuadraticReadout
 from skopu.training.exact import ExactModels
-from skopu.training.intensities import FittedIntensities, KnownIntensities
 
 N_BITS = 8
 SPREADS = [0.5, 2.0, 8.0]  # of the logits: start, middle, sharp
@@ -189,7 +189,7 @@ class TestIntensities:
 
 def test_exact_models_match_enumeration():
     """Oracle: the enumerated objective of a readout that is such a form, in float64."""
-    from skopu.nn.encoders import LinearEncoder
+    from skopu.training.linear_encoder import LinearEncoder
 
     encoder = LinearEncoder(4, N_BITS).double()
     X = torch.randn(9, 4, generator=torch.Generator().manual_seed(0)).double()

@@ -13,8 +13,8 @@ from skopu.gradients import (
     StraightThrough,
     resolve_gradient,
 )
+from skopu.gradients.relaxations import gumbel_sigmoid, perturb, straight_through
 from skopu.losses import SquaredError
-from skopu.nn.relaxations import gumbel_sigmoid, perturb, straight_through
 
 
 def test_which_are_biased():

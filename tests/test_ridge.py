@@ -5,9 +5,9 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from skopu import ridge
 from skopu.exceptions import RidgeConditionWarning
-from skopu.penalty_scan import LOO_GRID
+from skopu.ridge import solvers as ridge
+from skopu.ridge.penalty_path import LOO_GRID
 
 SHAPES = [(40, 8), (12, 30)]  # primal and dual
 

@@ -5,9 +5,9 @@ import pytest
 from scipy import sparse, stats
 from sklearn.preprocessing import StandardScaler
 
-from skopu._random import dither, draw_seeds
-from skopu._rows import distinct_rows, merge_repeated_rows
-from skopu._scaling import fit_scaler
+from skopu._core.random import dither, draw_seeds
+from skopu._core.rows import distinct_rows, merge_repeated_rows
+from skopu._core.scaling import fit_scaler
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_distinct_rows_are_the_merged_ones(rows):
 def test_scaler_sums_in_chunks(rng, convert, monkeypatch):
     """Oracle: StandardScaler on all rows at once."""
     X, weights = rng.standard_normal((50, 3)) + 7, rng.uniform(1, 2, size=50)
-    monkeypatch.setattr("skopu._scaling._CHUNK_VALUES", 30)
+    monkeypatch.setattr("skopu._core.scaling._CHUNK_VALUES", 30)
     found = fit_scaler("standard", convert(X), weights, seed=0)
     expected = StandardScaler(with_mean=convert is np.asarray).fit(convert(X), None, weights)
     np.testing.assert_allclose(found.scale_, expected.scale_, rtol=1e-12)

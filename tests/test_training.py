@@ -9,14 +9,14 @@ from sklearn.datasets import make_friedman1
 from skopu import EndToEndOPURegressor, SupervisedBinarizer
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import IncompatiblePartsError
+from skopu.forms.quadratic import QuadraticReadout
 from skopu.gradients import LeaveOneOut, Quadratic, resolve_gradient
 from skopu.losses import CrossEntropy, SquaredError
-from skopu.nn.encoders import LinearEncoder
-from skopu.nn.quadratic import QuadraticReadout
 from skopu.objectives import Objective
 from skopu.training.encoder import _resolve_max_iter
 from skopu.training.exact import ExactModels
 from skopu.training.joint import JointModel
+from skopu.training.linear_encoder import LinearEncoder
 from skopu.training.penalty import PENALTIES
 
 

@@ -24,7 +24,7 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from skopu import BinaryAutoencoder, HyperplaneBinarizer, OPUKernelRidgeClassifier
-from skopu.training.autoencoder import corrupt, train_autoencoder
+from skopu.discrete.autoencoder_training import corrupt, train_autoencoder
 
 SEEDS = (0, 1, 2)
 RATES = {1e-2: 2000, 1e-3: 6000}  # minibatches: a tenth of the rate takes longer

@@ -11,9 +11,9 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
 
 from skopu import OPUKernelRidge
-from skopu._scaling import fit_scaler
-from skopu._targets import signed_targets
-from skopu.cross_fitting import ShiftedSystem
+from skopu._core.scaling import fit_scaler
+from skopu._core.targets import signed_targets
+from skopu.ridge.held_out import ShiftedSystem
 
 
 class SignedTargetsClassifier(ClassifierMixin, BaseEstimator):

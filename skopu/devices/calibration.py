@@ -12,8 +12,8 @@ from sklearn.utils import check_scalar, gen_batches
 from tqdm.auto import tqdm
 
 from skopu.devices.calibrated import CalibratedOPU
-from skopu.devices.forms import IntensityForms
 from skopu.devices.masks import MAX_BITS, coefficients, make_masks, mask_labels
+from skopu.forms.calibrated import IntensityForms
 
 _BATCH = 1024  # masks shown in one call of the device
 _CHUNK_VALUES = 2**22  # of a temporary array

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from skopu._validation import HasMethods, Interval
+from skopu._core.validation import HasMethods, Interval
 from skopu.devices.acquisition import acquire
 from skopu.devices.base import check_codes
 from skopu.devices.machine import GUARD_CONSTRAINTS, MachineOPU

@@ -2,7 +2,7 @@
 
 from numbers import Integral, Real
 
-from skopu._validation import Interval
+from skopu._core.validation import Interval
 from skopu.devices.base import OPUDevice
 from skopu.devices.wrapper import WrappedOPU
 

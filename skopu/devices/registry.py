@@ -1,6 +1,6 @@
 """Devices known by name."""
 
-from skopu._parts import resolve_part
+from skopu._core.parts import resolve_part
 from skopu.devices.simulated import SimulatedOPU
 
 DEVICES = {"simulated": SimulatedOPU}

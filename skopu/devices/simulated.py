@@ -5,10 +5,10 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import fft
 
-from skopu._validation import Interval, StrOptions, validate_params
+from skopu._core.validation import Interval, StrOptions, validate_params
 from skopu.devices.base import OPUDevice
-from skopu.devices.camera import Sensor
 from skopu.devices.gaussian import GaussianMedium
+from skopu.devices.optics.camera import Sensor
 from skopu.devices.structured import StructuredMedium
 
 MEDIA = {"gaussian": GaussianMedium, "structured": StructuredMedium}

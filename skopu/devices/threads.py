@@ -8,7 +8,7 @@ from functools import cache
 from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
 
-from skopu._validation import openmp_threads
+from skopu._core.validation import openmp_threads
 
 
 def slices(n, size):

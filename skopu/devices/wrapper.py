@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from skopu._parts import resolve_part
-from skopu._validation import HasMethods
+from skopu._core.parts import resolve_part
+from skopu._core.validation import HasMethods
 from skopu.devices.base import OPUDevice
 from skopu.devices.registry import DEVICES
 

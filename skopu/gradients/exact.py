@@ -7,7 +7,7 @@ class Exact(GradientEstimator):
     r"""Train on the objective itself, on a free quadratic form in place of the device.
 
     Every linear readout of OPU features is a quadratic form of the bits (see
-    :mod:`skopu.nn.quadratic`), whatever the matrix. So encoder and quadratic form are trained
+    :mod:`skopu.forms.quadratic`), whatever the matrix. So encoder and quadratic form are trained
     jointly on the closed form of the objective's mean and variance, without a draw and without a
     pass, and the readout is fitted afterwards, to features of any device, known or not. For
     squared error the objective is exact; for cross-entropy it is

@@ -11,7 +11,7 @@ class Quadratic(GradientEstimator):
 
     A readout f of a device is a quadratic form of the bits, and a form :math:`\hat f` fitted to
     the device's own answers comes close to it (see
-    :class:`skopu.training.intensities.FittedIntensities`). With :math:`\hat c_s` the cost that
+    :class:`skopu.forms.intensities.FittedIntensities`). With :math:`\hat c_s` the cost that
     it predicts for draw s,
 
     .. math::

@@ -3,7 +3,7 @@
 import torch
 
 from skopu.gradients.base import Draws, GradientEstimator, score, threshold, uniforms_like
-from skopu.nn.relaxations import gumbel_sigmoid
+from skopu.gradients.relaxations import gumbel_sigmoid
 
 
 class REBAR(GradientEstimator):

@@ -1,6 +1,6 @@
 """Gradient estimators known by name."""
 
-from skopu._parts import resolve_part
+from skopu._core.parts import resolve_part
 from skopu.gradients.antithetic import ARM, DisARM
 from skopu.gradients.exact import Exact
 from skopu.gradients.local import LocalExpectation

@@ -3,7 +3,7 @@
 import torch
 
 from skopu.gradients.base import GradientEstimator, uniforms_like
-from skopu.nn.relaxations import gumbel_sigmoid, perturb, sigmoid_surrogate, straight_through
+from skopu.gradients.relaxations import gumbel_sigmoid, perturb, sigmoid_surrogate, straight_through
 
 _START_SCALE = 0.25  # the middle of what the adaptive noise may be
 
@@ -12,7 +12,7 @@ class _Relaxed(GradientEstimator):
     """Costs of relaxed codes are differentiated; the readout learns from binary draws.
 
     Off the binary codes the readout is continued as the polynomial that is linear in each bit
-    (see :mod:`skopu.nn.quadratic`).
+    (see :mod:`skopu.forms.quadratic`).
     """
 
     unbiased = False

@@ -1,1 +1,1 @@
-"""Training of encoders: the joint model, the loop, the record of a run."""
+"""The training loop, and what the encoders of kernel machines are trained with."""

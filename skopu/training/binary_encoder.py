@@ -1,85 +1,68 @@
-"""What training an encoder of binary weights takes beside that of real ones."""
+"""An encoder whose weights are -1 and 1, so that codes need additions and comparisons only."""
 
+import numpy as np
 import torch
 from torch import nn
 
-from skopu.exceptions import IncompatiblePartsError
-from skopu.nn.binary_encoder import BinaryEncoder
-from skopu.nn.encoders import LinearEncoder
-from skopu.nn.quadratic import QuadraticReadout
-from skopu.penalties import resolve_penalty
-from skopu.training.binary_optimizer import share_with_bop
-from skopu.training.exact import ExactModel, ExactModels
+from skopu.training.binary_weight import BinaryWeight
+from skopu.training.linear_encoder import scale_and_bias
 
-_TAU = 1e-8  # of Bop: gradients below it are rounding
+_RAMP_EPOCHS = 100  # of the quantizer's strength, whatever the number of minibatches
 
 
-def make_encoder(n_features, settings, seed):
-    """Return the encoder that ``settings.weights`` asks for, not yet started.
+class BinaryEncoder(nn.Module):
+    r"""Encoder with bit probabilities :math:`\sigma(s \circ Bx + b)`, entries of B being -1 and 1.
+
+    The scales s are positive, one for each bit. The most probable code is
+    :math:`1[Bx > -b / s]`: additions, and a comparison with a number for each bit.
 
     Parameters
     ----------
-    n_features : int
-        d.
-    settings : object
-        With ``n_bits``, ``weights``, ``weight_optimizer`` and ``penalty``.
-    seed : int
-        Of the starting signs.
+    n_features, n_bits : int
+        d and k.
+    generator : torch.Generator
+        Source of the starting signs.
+    method : {"bop", "ste"}, default="bop"
+        How the signs are trained; see :class:`~skopu.training.binary_weight.BinaryWeight`.
+    quantizer : BinaryQuantizer or None, default=None
+        Penalty of the latent weights of "ste".
     """
-    if settings.weights == "real":
-        return LinearEncoder(n_features, settings.n_bits)
-    quantizer = resolve_penalty(settings.penalty)
-    method = settings.weight_optimizer
-    if quantizer is not None and method != "ste":
-        raise IncompatiblePartsError(
-            f"penalty={settings.penalty!r} acts on latent weights, which weight_optimizer="
-            f"{method!r} does not have: use weight_optimizer='ste'."
-        )
-    generator = torch.Generator().manual_seed(seed)
-    return BinaryEncoder(n_features, settings.n_bits, generator, method, quantizer)
 
-
-def make_encoder_optimizer(model, settings):
-    """Return the optimizer of a model around an encoder."""
-    groups = model.groups(settings.learning_rate, settings.readout_learning_rate)
-    return share_with_bop(model, groups, gamma=settings.bop_gamma, tau=_TAU)
-
-
-class BinaryExactModel(ExactModel):
-    """``ExactModel`` that trains the encoder of binary weights itself, where that has a copy."""
-
-    @torch.no_grad()
-    def start(self, X, n_outputs, seed):
-        """Set starting weights from inputs (n, d)."""
-        self.encoder.start(X, seed)
-        self.models = _AroundEncoder(self.encoder, n_outputs, self.loss_function, *self._strengths)
-        self.to(X)
-
-
-class _AroundEncoder(ExactModels):
-    """One exact model whose weights are those of an encoder."""
-
-    def __init__(self, encoder, n_outputs, loss, kappas, encoder_penalties, readout_penalties):
-        nn.Module.__init__(self)  # not that of the parent, which would make weights
-        self.encoder, self.loss = encoder, loss
-        self.readout = QuadraticReadout(1, len(encoder.bias), n_outputs)
-        self.register_buffer("kappas", torch.tensor(kappas))
-        self.register_buffer("encoder_penalties", torch.tensor(encoder_penalties))
-        self.register_buffer("readout_penalties", torch.tensor(readout_penalties))
-
-    def groups(self, learning_rate, readout_learning_rate):
-        """Return parameter groups for the optimizer."""
-        return [
-            {"params": self.encoder.parameters(), "lr": learning_rate},
-            {"params": self.readout.parameters(), "lr": readout_learning_rate},
-        ]
+    def __init__(self, n_features, n_bits, generator, method="bop", quantizer=None):
+        super().__init__()
+        self.signs = BinaryWeight((n_bits, n_features), generator, method=method)
+        self.log_scale = nn.Parameter(torch.zeros(n_bits))
+        self.bias = nn.Parameter(torch.zeros(n_bits))
+        self.quantizer = quantizer
+        if quantizer is not None:
+            start = quantizer.start_scale(self.signs.weight)
+            self.alpha = nn.Parameter(start, quantizer.scale == "learn")
 
     @property
     def weight(self):
-        """The weights W, of shape (1, k, d)."""
-        return self.encoder.weight[None]
+        """W of shape (k, d), the signs times their scales, with their gradients."""
+        return self.log_scale.exp()[:, None] * self.signs()
 
-    @property
-    def bias(self):
-        """The bias b, of shape (1, 1, k)."""
-        return self.encoder.bias[None, None]
+    def forward(self, X):
+        """Return logits of shape (n, k) for inputs (n, d)."""
+        return nn.functional.linear(X, self.weight, self.bias)
+
+    @torch.no_grad()
+    def start(self, X, seed):
+        """Set scales and biases from inputs X of shape (n, d), as ``LinearEncoder`` does.
+
+        Logits spread by 2 over the rows, and bits cut them at random quantiles between 10
+        and 90 %.
+        """
+        projections = (X.double() @ self.signs.hard().double().T).cpu().numpy()
+        scale, bias = scale_and_bias(projections, np.random.default_rng(seed))
+        self.log_scale.copy_(torch.from_numpy(np.log(scale)))
+        self.bias.copy_(torch.from_numpy(bias))
+
+    def quantizer_penalty(self, progress):
+        """Return the quantizer's penalty of the latent weights; 0 without a quantizer."""
+        if self.quantizer is None:
+            return 0.0
+        epoch = 1 + (_RAMP_EPOCHS - 1) * progress
+        strength = self.quantizer.strength_at(epoch, _RAMP_EPOCHS)
+        return strength * self.quantizer.value(self.signs.weight, self.alpha)

@@ -1,7 +1,7 @@
 """The optimizer of modules with binary weights: Bop for these, Adam for the rest."""
 
-from skopu.nn.binary import binary_weights
 from skopu.optim import Bop, CombinedOptimizer
+from skopu.training.binary_weight import binary_weights
 from skopu.training.loop import make_optimizer
 
 

@@ -8,20 +8,20 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from skopu._random import draw_seeds
-from skopu._tensors import to_numpy
+from skopu._core.random import draw_seeds
+from skopu._core.tensors import to_numpy
 from skopu.exceptions import DeviceFault
 from skopu.gradients import resolve_gradient
 from skopu.losses import LOSSES
 from skopu.objectives import Objective, check_parts, resolve_kappa
-from skopu.training.binary_encoder import (
+from skopu.training.exact import ExactModel
+from skopu.training.joint import JointModel
+from skopu.training.loop import minibatches, run_loop
+from skopu.training.make_encoder import (
     BinaryExactModel,
     make_encoder,
     make_encoder_optimizer,
 )
-from skopu.training.exact import ExactModel
-from skopu.training.joint import JointModel
-from skopu.training.loop import minibatches, run_loop
 from skopu.training.penalty import choose_penalty
 from skopu.training.rows import TrainingRows
 

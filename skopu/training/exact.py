@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from skopu.nn.quadratic import QuadraticReadout
+from skopu.forms.quadratic import QuadraticReadout
 
 
 class ExactModels(nn.Module):
@@ -16,7 +16,7 @@ class ExactModels(nn.Module):
         \frac1n \sum_i \{ L(y_i, E[F]) + \kappa_m\, c_L\, \mathrm{Var}[F] \}
         + \frac{\lambda_m}{k} \|W\|^2 + \mu_m (\|a\|^2 + \|Q_0\|^2)
 
-    with the moments of :mod:`skopu.nn.quadratic`. For squared error :math:`c_L = 1` makes it
+    with the moments of :mod:`skopu.forms.quadratic`. For squared error :math:`c_L = 1` makes it
     the objective of :mod:`skopu.objectives` exactly; for cross-entropy :math:`c_L = 1/4` makes
     it an upper bound, since the Hessian of the softmax loss is at most 1/2.
 

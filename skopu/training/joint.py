@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from skopu.exceptions import DeviceFault
-from skopu.nn.readout import Readout
-from skopu.training.intensities import FittedIntensities, KnownIntensities
+from skopu.forms.intensities import FittedIntensities, KnownIntensities
+from skopu.training.readout import Readout
 
 _MAX_CALIBRATION_ROWS = 1024
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from skopu.nn.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
+from skopu.training.linear_encoder import LinearEncoder
 from skopu.training.loop import cosine_decay, make_optimizer
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)

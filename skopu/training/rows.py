@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from skopu._tensors import Inputs, to_tensor
+from skopu._core.tensors import Inputs, to_tensor
 
 _MAX_START_ROWS = 4096  # rows that an encoder's start is measured on
 

@@ -1,5 +1,0 @@
-"""Rules learned by gradient."""
-
-from skopu._rules.classifier import NeuralDNFClassifier
-
-__all__ = ["NeuralDNFClassifier"]

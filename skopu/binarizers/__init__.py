@@ -1,0 +1,1 @@
+"""Transformers from real inputs to binary codes, one a file."""

@@ -1,0 +1,234 @@
+"""Codes from which a row can be restored, learned without targets."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.validation import check_is_fitted
+
+from skopu._core.random import draw_seeds
+from skopu._core.rows import merge_repeated_rows
+from skopu._core.scaling import apply_scaler, fit_scaler
+from skopu._core.validation import Interval, StrOptions, check_weights, fit_context, validate_data
+from skopu.binarizers.codes import check_own_codes
+
+_DTYPES = (np.float64, np.float32)
+_REACH = 3.0  # standard deviations that become 1, the reach of tanh
+
+
+class AutoencoderBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    r"""Binarize by an autoencoder whose encoder and decoder share their weights.
+
+    The model of [1]_: codes :math:`b = 1[Wx > 0]`, restored rows
+    :math:`\hat x = \tanh(W^\top b + c)`, trained on
+
+    .. math:: \frac{1}{nd} \sum_i \|x_i - \hat x_i\|^2 + \frac{\lambda}{2} \|W^\top W - I\|^2.
+
+    The step has no gradient, and the encoder needs none: W learns through the decoder, and the
+    encoder changes with it. The second term keeps bits from saying the same twice. (With fewer
+    bits than columns it equals :math:`\frac{\lambda}{2} \|W W^\top - I\|^2` plus a constant:
+    the hyperplanes are driven to right angles.) No targets are used: the codes keep what varies
+    much, whether or not it matters for the task. They are what [2]_ compares with.
+
+    tanh reaches from -1 to 1, and so must the rows: scaled columns are divided by 3 and clipped
+    to [-1, 1]. With ``scaler=None`` they are clipped to [-1, 1] as they are, as in [1]_.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        k, length of the codes.
+    lambda_reg : float, default=0.01
+        :math:`\lambda`. Larger values make the bits more different from one another and the
+        restored rows worse: [1]_ takes 1 and more, which on scaled columns of tables costs
+        half of the variance.
+    scaler : {"standard", "quantile"} or None, default="standard"
+        Scaling of the inputs; see :class:`SupervisedBinarizer`.
+    learning_rate : float, default=0.01
+        First learning rate of Adam (cosine decay to a thousandth).
+    max_iter : int, default=2000
+        Number of minibatches.
+    batch_size : int, default=128
+        Rows in a minibatch; all rows if there are fewer.
+    torch_device : str, default="cpu"
+        Where torch trains.
+    random_state : int, RandomState instance or None, default=None
+        Source of the start and the minibatches.
+    verbose : int, default=0
+        Above 0: a progress bar with the loss.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_bits, n_features)
+        W, for scaled inputs.
+    intercept_ : ndarray of shape (n_features,)
+        c, of the decoder.
+    scaler_ : transformer or None
+        The fitted scaling of the inputs.
+    n_iter_ : int
+        Minibatches done.
+    history_ : dict of lists
+        Columns iteration, epoch, loss (the first term alone), validation_loss, n_passes,
+        seconds; see ``ConvergenceDisplay``.
+    n_features_in_ : int
+        Number of features d seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    BinaryAutoencoder : Another autoencoder: deeper, denoising, with binary weights.
+    SupervisedBinarizer : Codes that are learned with the task.
+
+    References
+    ----------
+    .. [1] Tissier, Gravier, Habrard, "Near-lossless binarization of word embeddings",
+       AAAI 2019.
+    .. [2] Kozyrskiy et al., "Binarization for Optical Processing Units via REINFORCE", 2021.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skopu import AutoencoderBinarizer
+    >>> X, _ = load_diabetes(return_X_y=True)
+    >>> binarizer = AutoencoderBinarizer(n_bits=64, max_iter=300, random_state=0).fit(X)
+    >>> codes = binarizer.transform(X)
+    >>> codes.shape, codes.dtype.name
+    ((442, 64), 'uint8')
+    >>> restored = binarizer.inverse_transform(codes)
+    >>> bool(((restored - X) ** 2).mean() < 0.5 * X.var())
+    True
+    """
+
+    _parameter_constraints = {
+        "n_bits": [Interval(Integral, 1, None, closed="left")],
+        "lambda_reg": [Interval(Real, 0, None, closed="left")],
+        "scaler": [StrOptions({"standard", "quantile"}), None],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "torch_device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_bits=64,
+        *,
+        lambda_reg=0.01,
+        scaler="standard",
+        learning_rate=0.01,
+        max_iter=2000,
+        batch_size=128,
+        torch_device="cpu",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_bits = n_bits
+        self.lambda_reg = lambda_reg
+        self.scaler = scaler
+        self.learning_rate = learning_rate
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.torch_device = torch_device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Train the autoencoder.
+
+        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
+        keeps the best state.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; sparse ones are made dense one minibatch at a time.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+        """
+        # torch is loaded by the first fit, not by importing the package.
+        from skopu.binarizers.tied_autoencoder import train_tied_autoencoder
+
+        X = validate_data(self, X, accept_sparse="csr", dtype=_DTYPES)
+        weights = check_weights(sample_weight, X)
+        scaler_seed, train_seed = draw_seeds(self.random_state, 2)
+        rows, _, weights, _ = merge_repeated_rows(X, np.zeros((X.shape[0], 1)), weights)
+        self.scaler_ = fit_scaler(self.scaler, rows, weights, scaler_seed)
+        trained = train_tied_autoencoder(self._scaled(rows), weights, self, train_seed)
+        self.coef_, self.intercept_ = trained.coef, trained.intercept
+        self.history_, self.n_iter_ = trained.history, trained.n_iter
+        return self
+
+    @property
+    def _unit(self):
+        return 1.0 if self.scaler_ is None else _REACH
+
+    def _scaled(self, X):
+        """Return rows in [-1, 1], float64; sparse ones stay sparse."""
+        scaled = apply_scaler(self.scaler_, X).astype(np.float64) / self._unit
+        if issparse(scaled):
+            scaled.data = scaled.data.clip(-1, 1)
+            return scaled
+        return scaled.clip(-1, 1)
+
+    def transform(self, X):
+        """Return codes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_bits), dtype uint8
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=_DTYPES)
+        sides = safe_sparse_dot(self._scaled(X), self.coef_.T, dense_output=True)
+        return (sides > 0).view(np.uint8)
+
+    def inverse_transform(self, X):
+        """Return the rows that the decoder restores from codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_bits)
+            Codes of zeros and ones.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features), dtype float64
+            In the units of the columns.
+
+        Raises
+        ------
+        NotBinaryError
+            If a value is neither 0 nor 1.
+        ValueError
+            If the codes do not have ``n_bits`` columns.
+        """
+        check_is_fitted(self)
+        codes = check_own_codes(self, X)
+        restored = np.tanh(codes @ self.coef_ + self.intercept_) * self._unit
+        return restored if self.scaler_ is None else self.scaler_.inverse_transform(restored)
+
+    @property
+    def _n_features_out(self):
+        return len(self.coef_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,281 @@
+"""Codes from an encoder trained by direct feedback alignment."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.validation import check_is_fitted
+
+from skopu._core.parts import PartsMixin, resolve_part
+from skopu._core.random import draw_seeds
+from skopu._core.rows import merge_repeated_rows
+from skopu._core.scaling import apply_scaler, fit_scaler
+from skopu._core.targets import encode_targets, keep_labels
+from skopu._core.validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_weights,
+    fit_context,
+    validate_data,
+)
+from skopu.devices import DEVICES, resolve_device
+from skopu.dfa.base import FEEDBACK_CONSTRAINTS, check_projector, draw_feedbacks
+
+
+class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin, BaseEstimator):
+    r"""Binarize by an encoder trained by direct feedback alignment.
+
+    The network is :math:`a = Wx + b`, codes :math:`z = 1[a > 0]`, features of the device and a
+    linear readout. The device cannot be differentiated: the readout learns from the error
+    :math:`e = \hat y - y`, and the encoder from its random projection,
+
+    .. math:: \delta W = -[(B e) \odot \sigma'(a / T) / T] x^\top,
+
+    the encoder that [1]_ compares with, trained as in [2]_, with the slope of a sigmoid in the
+    place of the step's. The matrix B is fixed and knows neither the device nor the readout.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        k, length of the codes.
+    n_components : int, default=1024
+        D, number of features of the device in training.
+    opu : str, OPUDevice or None, default="simulated"
+        The device of the features.
+    projector, error_encoding, threshold
+        How errors are projected and what is shown of them; see :class:`DFAClassifier`.
+    loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
+        "auto": squared error of standardised targets for floats, otherwise cross-entropy.
+    temperature : float, default=0.5
+        T: the smaller, the nearer to its threshold a bit must be to learn.
+    scaler : {"standard", "quantile"} or None, default="standard"
+        Scaling of the inputs; see :class:`SupervisedBinarizer`.
+    alpha : float, default=0.01
+        Of the penalty :math:`\alpha \|W\|^2 / 2` on encoder and readout, divided by the rows of
+        a minibatch.
+    learning_rate_init : float, default=0.05
+        First learning rate of Adam (cosine decay to a thousandth).
+    max_iter : int or "auto", default="auto"
+        Number of epochs. "auto": as many as 3000 minibatches take.
+    batch_size : int, default=128
+        Rows in a minibatch; all rows if there are fewer.
+    torch_device : str, default="cpu"
+        Where torch trains.
+    random_state : int, RandomState instance or None, default=None
+        Source of the first weights, the feedback and the minibatches.
+    verbose : int, default=0
+        Above 0: a progress bar.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_bits, n_features)
+        W.
+    intercept_ : ndarray of shape (n_bits,)
+        b.
+    feedback_ : ndarray of shape (n_bits, n_outputs) or None
+        B; None where there is a projector.
+    projector_ : object or None
+        The projector in use.
+    opu_ : OPUDevice
+        The device in use.
+    scaler_ : transformer or None
+        The fitted scaling of the inputs.
+    n_passes_ : int
+        Codes that went through ``opu_``.
+    n_frames_ : int
+        Frames of the projector.
+    loss_curve_ : list of float
+        Mean loss of each epoch.
+    history_ : dict of lists
+        Columns iteration, epoch, loss, validation_loss, n_passes (frames of the projector),
+        seconds; see ``ConvergenceDisplay``.
+    n_iter_ : int
+        Epochs done.
+    n_features_in_ : int
+        Number of features d seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    SupervisedBinarizer : Trained by the gradient of the task's loss.
+    DFAClassifier : The same feedback for a whole network.
+
+    References
+    ----------
+    .. [1] Kozyrskiy et al., "Binarization for Optical Processing Units via REINFORCE", 2021.
+    .. [2] Nøkland, "Direct feedback alignment provides learning in deep neural networks", 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skopu import DFABinarizer
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> binarizer = DFABinarizer(16, n_components=64, max_iter=5, random_state=0)
+    >>> codes = binarizer.fit_transform(X, y)
+    >>> codes.shape, codes.dtype.name
+    ((442, 16), 'uint8')
+    """
+
+    # What the training asks of every estimator and this one does not offer.
+    algorithm = "dfa"
+    early_stopping = False
+    compute_alignment = False
+
+    _part_names = ("opu",)
+    _parameter_constraints = {
+        **FEEDBACK_CONSTRAINTS,
+        "n_bits": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "opu": [str, HasMethods(["project"]), None],
+        "loss": [StrOptions({"auto", "squared_error", "cross_entropy"})],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "scaler": [StrOptions({"standard", "quantile"}), None],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "torch_device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_bits=64,
+        *,
+        n_components=1024,
+        opu="simulated",
+        projector=None,
+        error_encoding=None,
+        threshold=0.1,
+        loss="auto",
+        temperature=0.5,
+        scaler="standard",
+        alpha=0.01,
+        learning_rate_init=0.05,
+        max_iter="auto",
+        batch_size=128,
+        torch_device="cpu",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_bits = n_bits
+        self.n_components = n_components
+        self.opu = opu
+        self.projector = projector
+        self.error_encoding = error_encoding
+        self.threshold = threshold
+        self.loss = loss
+        self.temperature = temperature
+        self.scaler = scaler
+        self.alpha = alpha
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.torch_device = torch_device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _make_part(self, name):
+        return resolve_part(self.opu, DEVICES, "opu")
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train encoder and readout; keep the encoder.
+
+        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
+        keeps the best state.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; sparse ones are made dense one minibatch at a time.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Floats, or class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        IncompatiblePartsError
+            If there is a projector and the errors are not encoded.
+        DeviceLimitError
+            If the device is smaller than ``n_bits`` or ``n_components``.
+        """
+        check_projector(self)
+        given = y
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=(np.float64, np.float32),
+            multi_output=True,
+            y_numeric=self.loss == "squared_error",
+        )
+        weights = check_weights(sample_weight, X)
+        targets = encode_targets(keep_labels(y, given), self.loss, weights)
+        self.opu_ = resolve_device(self.opu, self.n_bits, self.n_components)
+        scaler_seed, feedback_seed, train_seed = draw_seeds(self.random_state, 3)
+        self._set_feedback(targets.values.shape[1], feedback_seed)
+        rows, values, weights, _ = merge_repeated_rows(X, targets.values, weights)
+        self.scaler_ = fit_scaler(self.scaler, rows, weights, scaler_seed)
+        rows = apply_scaler(self.scaler_, rows)
+        self._train(rows, targets._replace(values=values), weights, train_seed)
+        return self
+
+    def _set_feedback(self, n_outputs, seed):
+        self.projector_ = None if self.projector is None else clone(self.projector)
+        self.feedback_ = None
+        if self.projector is None:
+            (self.feedback_,) = draw_feedbacks([self.n_bits], n_outputs, seed)
+
+    def _train(self, rows, targets, weights, seed):
+        # torch is loaded by the first fit, not by importing the package.
+        from skopu.dfa.training import train_encoder
+
+        n_passes = self.opu_.n_passes
+        trained, self.n_frames_ = train_encoder(rows, targets, weights, self, seed)
+        self.coef_, self.intercept_ = trained.coefs[0].T, trained.intercepts[0]
+        self.history_, self.n_iter_ = trained.history, trained.n_iter
+        self.loss_curve_ = trained.loss_curve
+        self.n_passes_ = self.opu_.n_passes - n_passes
+        if trained.fault is not None:
+            raise trained.fault
+
+    def transform(self, X):
+        """Return codes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_bits), dtype uint8
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
+        X = apply_scaler(self.scaler_, X)
+        logits = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+        return (logits > 0).view(np.uint8)
+
+    @property
+    def _n_features_out(self):
+        return len(self.coef_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,489 @@
+"""Binarization learned together with the task."""
+
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.validation import check_is_fitted
+
+from skopu._core.dask import is_dask, map_rows
+from skopu._core.parts import PartsMixin, resolve_part
+from skopu._core.random import draw_seeds
+from skopu._core.rows import merge_repeated_rows
+from skopu._core.scaling import apply_scaler, fit_scaler
+from skopu._core.targets import encode_targets, keep_labels
+from skopu._core.validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_weights,
+    fit_context,
+    validate_data,
+)
+from skopu.devices import DEVICES, resolve_device
+
+
+class _Unfinished(NamedTuple):
+    """What a fit leaves for the next one to go on from.
+
+    ``model`` is what must stay the same; ``state`` is that of ``train_encoder``, None if there is
+    nothing to go on from.
+    """
+
+    model: dict
+    seeds: tuple | None = None
+    scaler: object = None
+    state: bytes | None = None
+
+
+_PARTS_OF_MODEL = ("n_bits", "n_components", "weights", "weight_optimizer", "learn_gamma")
+
+
+class SupervisedBinarizer(
+    ClassNamePrefixFeaturesOutMixin, PartsMixin, TransformerMixin, BaseEstimator
+):
+    r"""Binary codes learned with the task, through a device that nobody can differentiate.
+
+    Bits are independent Bernoulli variables with :math:`p = \sigma(Wx + b)` (equation 12 of
+    [1]_). The encoder (W, b) and a linear readout of the device's features of the codes,
+    :math:`f(z) = w^\top \phi(z)`, are trained jointly on
+
+    .. math::
+
+        \frac{1}{n} \sum_i \big\{ \kappa\, E_z[L(y_i, f(z))] + (1 - \kappa)\, L(y_i, E_z[f(z)])
+        \big\} + \frac{\lambda_{enc}}{k} \|W\|^2 + \lambda_{read} \|w\|^2
+
+    where :math:`\kappa = 1` is "End-to-End" (equation 6) and :math:`\kappa = 0` "Isolated"
+    (equation 10). For squared error the term in braces is
+    :math:`(y - m)^2 + \kappa V`, with mean and variance of the readout over codes. The gradient
+    for the encoder is estimated by REINFORCE with leave-one-out control variates (equation 8),
+    which asks of the device nothing but its answers.
+
+    The fit depends on the set of rows only: their order does not matter, and a weight of 2
+    is the same as giving a row twice.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        k, length of the codes.
+    objective : {"auto", "end_to_end", "isolated"} or float in [0, 1], default="auto"
+        Names for :math:`\kappa` = 1 and 0, or :math:`\kappa` itself. End-to-End makes codes
+        that work one at a time; Isolated ones that work when the features of several draws
+        are averaged. "auto" is End-to-End, except for ``gradient="exact"`` inside an
+        end-to-end estimator: there it is what the estimator's ``prediction`` asks for.
+    gradient : str or GradientEstimator, default="loo"
+        How the encoder's gradient is had; see :mod:`skopu.gradients`.
+
+        - For any device: "loo", "reinforce", "arm", "disarm", "local_expectation", and
+          "quadratic", which has hundreds of times less variance than "loo" and takes two to
+          three times as long.
+        - For devices whose matrix is known: "rebar", and the biased "ste", "adaptive_noise",
+          "gumbel", "surrogate".
+        - "exact" trains with a free quadratic form in place of the device, without draws and
+          passes.
+
+        The ``n_draws`` of an estimator (4 by default, 1 for "local_expectation") is set as
+        ``gradient__n_draws``.
+    loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
+        "auto": squared error if y holds floats, cross-entropy of class labels otherwise (whole
+        numbers are labels: give quantities as floats).
+    scaler : {"standard", "quantile"} or None, default="standard"
+        Scaling of the inputs. "quantile" (normal quantiles clipped to +-3) helps when columns
+        are skewed or have spikes, and can hurt on smooth ones: choose it by validation.
+    weights : {"real", "binary"}, default="real"
+        "binary": every row of W is a row of -1 and 1 times a positive scale. A code then takes
+        additions and comparisons only, and W one bit an entry; the price is accuracy.
+    weight_optimizer : {"bop", "ste"}, default="bop"
+        How binary weights are trained: flipped by :class:`~skopu.optim.Bop`, or as the signs
+        of latent weights by the straight-through gradient.
+    bop_gamma : float, default=1e-3
+        First :math:`\gamma` of Bop, with the decay of the learning rates.
+    penalty : {"absolute", "foothill", "square_root"}, BinaryQuantizer or None, default=None
+        Draws the latent weights of "ste" to two values; see
+        :class:`~skopu.penalties.BinaryQuantizer`.
+    n_components : int, default=1024
+        D, components of the device read while training.
+    opu : {"simulated"}, OPUDevice or None, default="simulated"
+        The device trained through; use the one that the codes are meant for.
+    encoder_penalty : float or "auto", default="auto"
+        :math:`\lambda_{enc}`. Larger values make softer decisions: less overfitting on noisy
+        targets, less accuracy on smooth ones. "auto": the best of 0.0001, 0.001, 0.01 and 0.1 by
+        three-fold cross-validation on the training rows; the candidates are trained side by
+        side, exactly and without a device, so the choice costs no pass.
+    readout_penalty : float, default=1e-3
+        :math:`\lambda_{read}`, on features scaled to variance 1/D, or on the entries of the
+        quadratic form if the gradient is exact.
+    learning_rate : float, default=0.05
+        First learning rate of the encoder (Adam, cosine decay to a thousandth).
+    readout_learning_rate : float, default=0.01
+        The same for the readout.
+    max_iter : int or "auto", default="auto"
+        Number of minibatches. "auto": 1500; if the gradient is exact 3000, or 100 epochs if
+        these are more, up to 10000.
+    batch_size : int, default=128
+        Rows in a minibatch; all rows if there are fewer.
+    early_stopping : bool, default=False
+        Hold out rows, stop when their loss no longer falls, and keep the best state.
+    validation_fraction : float, default=0.1
+        Share of the rows held out by ``early_stopping``.
+    n_iter_no_change : int, default=20
+        Hundredths of ``max_iter`` without a better validation loss after which to stop.
+    learn_gamma : {"scalar", "feature"} or None, default=None
+        Learn a scale :math:`\gamma` of the features along with the encoder (equation 13), one
+        for all or one for each component and the popcount.
+    warm_start : bool, default=False
+        Go on from the last fit, with its penalty and scaling of the inputs: a fit that was cut
+        short is completed, as if it had not been (if rows and parameters are the same); to one
+        that was finished under ``warm_start`` another ``max_iter`` minibatches are added.
+        What was not kept is started anew.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the training; the codes' probabilities are float64 in any case.
+    torch_device : str, default="cpu"
+        Where torch computes; the device of light is ``opu``.
+    random_state : int, RandomState instance or None, default=None
+        Source of the start, the minibatches and the draws. The device has its own seed.
+    verbose : int, default=0
+        Above 0: a progress bar with loss and passes.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_bits, n_features)
+        W, for scaled inputs.
+    intercept_ : ndarray of shape (n_bits,)
+        b.
+    scaler_ : transformer or None
+        The fitted scaling of the inputs.
+    opu_ : OPUDevice
+        The device used.
+    gradient_ : GradientEstimator
+        The gradient estimator used.
+    encoder_penalty_ : float
+        The penalty used.
+    penalty_errors_ : dict of float to float
+        Cross-validated loss of each penalty tried; empty if the penalty was given.
+    gamma_ : float or ndarray of shape (n_components + 1,)
+        Learned gamma, that of the popcount last; 1.0 if not learned.
+    loss_ : str
+        The loss used.
+    n_iter_ : int
+        Minibatches done.
+    n_passes_ : int
+        Codes that went through the device.
+    history_ : dict of lists
+        Columns iteration, epoch, loss, validation_loss, n_passes, seconds; see
+        ``ConvergenceDisplay``.
+    n_features_in_ : int
+        Number of features d seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    EndToEndOPURegressor : The whole model, which predicts with draws of the codes.
+    HyperplaneBinarizer : Random codes, no training.
+    OPURandomFeatures : What comes next in a pipeline.
+
+    References
+    ----------
+    .. [1] Kozyrskiy et al., "Binarization for Optical Processing Units via REINFORCE", 2021.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skopu import SupervisedBinarizer
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> binarizer = SupervisedBinarizer(n_bits=16, max_iter=50, random_state=0)
+    >>> codes = binarizer.fit_transform(X, y)
+    >>> codes.shape, codes.dtype.name
+    ((442, 16), 'uint8')
+    >>> binarizer.sample(X[:3], n_draws=5, random_state=0).shape
+    (5, 3, 16)
+    """
+
+    _part_names = ("gradient", "opu", "penalty")
+    _parameter_constraints = {
+        "n_bits": [Interval(Integral, 1, None, closed="left")],
+        "objective": [
+            StrOptions({"auto", "end_to_end", "isolated"}),
+            Interval(Real, 0, 1, closed="both"),
+        ],
+        "gradient": [str, HasMethods(["draw", "surrogate"])],
+        "loss": [StrOptions({"auto", "squared_error", "cross_entropy"})],
+        "scaler": [StrOptions({"standard", "quantile"}), None],
+        "weights": [StrOptions({"real", "binary"})],
+        "weight_optimizer": [StrOptions({"bop", "ste"})],
+        "bop_gamma": [Interval(Real, 0, 1, closed="right")],
+        "penalty": [str, HasMethods(["value", "strength_at"]), None],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "opu": [str, HasMethods(["project"]), None],
+        "encoder_penalty": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "readout_penalty": [Interval(Real, 0, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "readout_learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "learn_gamma": [StrOptions({"scalar", "feature"}), None],
+        "warm_start": ["boolean"],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "torch_device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_bits=64,
+        *,
+        objective="auto",
+        gradient="loo",
+        loss="auto",
+        scaler="standard",
+        weights="real",
+        weight_optimizer="bop",
+        bop_gamma=1e-3,
+        penalty=None,
+        n_components=1024,
+        opu="simulated",
+        encoder_penalty="auto",
+        readout_penalty=1e-3,
+        learning_rate=0.05,
+        readout_learning_rate=0.01,
+        max_iter="auto",
+        batch_size=128,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        learn_gamma=None,
+        warm_start=False,
+        dtype="float32",
+        torch_device="cpu",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_bits = n_bits
+        self.objective = objective
+        self.gradient = gradient
+        self.loss = loss
+        self.scaler = scaler
+        self.weights = weights
+        self.weight_optimizer = weight_optimizer
+        self.bop_gamma = bop_gamma
+        self.penalty = penalty
+        self.n_components = n_components
+        self.opu = opu
+        self.encoder_penalty = encoder_penalty
+        self.readout_penalty = readout_penalty
+        self.learning_rate = learning_rate
+        self.readout_learning_rate = readout_learning_rate
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.learn_gamma = learn_gamma
+        self.warm_start = warm_start
+        self.dtype = dtype
+        self.torch_device = torch_device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _make_part(self, name):
+        if name == "opu":
+            return resolve_part(self.opu, DEVICES, "opu")
+        if name == "penalty":
+            from skopu.penalties import BinaryQuantizer, resolve_penalty
+
+            return BinaryQuantizer() if self.penalty is None else resolve_penalty(self.penalty)
+        from skopu.gradients import resolve_gradient
+
+        return resolve_gradient(self.gradient)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train the encoder.
+
+        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
+        keeps the best state. While the penalty is being chosen there is no state to keep yet,
+        and the interruption is raised. A device whose budget of passes is used up ends training
+        likewise, with the last state; if it fails, the fit raises, with the last state kept.
+        In all of these cases ``warm_start=True`` lets the next fit go on from the last state.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; sparse ones are made dense one minibatch at a time.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Floats, or class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        IncompatiblePartsError
+            If gradient, objective and device cannot work together.
+        DeviceLimitError
+            If the device is smaller than ``n_bits`` or ``n_components``.
+        DeviceFault
+            If the device fails.
+        """
+        # torch is loaded by the first fit, not by importing the package.
+        from skopu.training.encoder import train_encoder
+
+        given = y
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=(np.float64, np.float32),
+            multi_output=True,
+            y_numeric=self.loss == "squared_error",
+        )
+        y = keep_labels(y, given)
+        weights = check_weights(sample_weight, X)
+        targets = encode_targets(y, self.loss, weights)
+        device = resolve_device(self.opu, self.n_bits, self.n_components)
+        unfinished = self._take_up(X.shape[1], targets)
+        scaler_seed, train_seed = unfinished.seeds or draw_seeds(self.random_state, 2)
+        rows, values, row_weights, _ = merge_repeated_rows(X, targets.values, weights)
+        scaler = unfinished.scaler or fit_scaler(self.scaler, rows, row_weights, scaler_seed)
+        trained = train_encoder(
+            apply_scaler(scaler, rows),
+            targets._replace(values=values),
+            row_weights,
+            device,
+            settings=self,
+            seed=train_seed,
+            resume=unfinished.state,
+        )
+        self._unfinished = unfinished._replace(
+            seeds=(scaler_seed, train_seed), scaler=scaler, state=trained.state
+        )
+        if trained.coef is not None:
+            self.opu_, self.scaler_, self.loss_ = device, scaler, targets.loss
+            self._keep(trained)
+        if trained.fault is not None:
+            trained.fault.add_note(
+                f"SupervisedBinarizer: training stopped after {trained.n_iter} minibatches. The "
+                "state is kept: fit again with warm_start=True to go on."
+            )
+            raise trained.fault
+        return self
+
+    def _go_on_from(self, other):
+        """Take over what another binarizer left, for a fit with ``warm_start=True``."""
+        self._unfinished = getattr(other, "_unfinished", None)
+
+    def _take_up(self, n_features, targets):
+        """Return what the last fit left to go on from; empty unless that is wanted."""
+        from skopu.gradients import resolve_gradient
+
+        model = {
+            "n_features": n_features,
+            "n_outputs": targets.values.shape[1],
+            "loss": targets.loss,
+            "gradient": type(resolve_gradient(self.gradient)).__name__,
+            **{name: getattr(self, name) for name in _PARTS_OF_MODEL},
+        }
+        left = getattr(self, "_unfinished", None)
+        if not self.warm_start or left is None or left.state is None:
+            return _Unfinished(model)
+        changed = {name: value for name, value in left.model.items() if value != model[name]}
+        if changed:
+            raise ValueError(
+                f"warm_start=True goes on from a fit with {changed}, which is different now: "
+                f"{ {name: model[name] for name in changed} }. Set it back, or fit with "
+                "warm_start=False."
+            )
+        return left
+
+    def _keep(self, trained):
+        self.gradient_ = trained.gradient
+        self.coef_, self.intercept_ = trained.coef, trained.intercept
+        self.gamma_ = trained.gamma
+        self.encoder_penalty_ = trained.encoder_penalty
+        self.penalty_errors_ = trained.penalty_errors
+        self.history_, self.n_iter_ = trained.history, trained.n_iter
+        self.n_passes_ = trained.n_passes
+
+    def transform(self, X):
+        """Return the most probable codes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_bits), dtype uint8
+            1 where the bit's probability is above one half.
+        """
+        if is_dask(X):
+            check_is_fitted(self)
+            return map_rows(self, "transform", X, len(self.coef_), np.empty((0, 0), np.uint8))
+        return (self._logits(X) > 0).view(np.uint8)
+
+    def bit_probabilities(self, X):
+        """Return each bit's probability of being 1.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_bits), dtype float64
+        """
+        return expit(self._logits(X))
+
+    def sample(self, X, n_draws=1, random_state=None):
+        """Draw random codes, independent over draws, rows and bits.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        n_draws : int, default=1
+            S, draws of each row.
+        random_state : int, RandomState instance or None, default=None
+            Source of the draws.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_draws, n_samples, n_bits), dtype uint8
+        """
+        probabilities = self.bit_probabilities(X)
+        uniforms = check_random_state(random_state).random_sample((n_draws, *probabilities.shape))
+        return (uniforms < probabilities).view(np.uint8)
+
+    def _logits(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
+        # float64: the last bit of a sum must not decide a bit of a code.
+        scaled = apply_scaler(self.scaler_, X).astype(np.float64, copy=False)
+        return safe_sparse_dot(scaled, self.coef_.T, dense_output=True) + self.intercept_
+
+    @property
+    def _n_features_out(self):
+        return len(self.coef_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

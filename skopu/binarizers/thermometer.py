@@ -1,0 +1,270 @@
+"""Codes from thresholds on every column."""
+
+from numbers import Integral
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from skopu._core.validation import Interval, StrOptions, check_weights, fit_context, validate_data
+from skopu.binarizers.codes import check_own_codes
+
+_DTYPES = (np.float64, np.float32)
+
+
+class ThermometerBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    r"""Binarize each column by thresholds, as a thermometer shows its level.
+
+    A column with thresholds :math:`t_1 < \dots < t_m` gives the m bits :math:`1[x > t_j]`: all
+    ones up to the level of x, then zeros. Two values differ in as many bits as there are
+    thresholds between them, so the code keeps the order and, roughly, the distance [1]_. It
+    neither learns nor draws anything, and with quantiles it does not change if a column goes
+    through an increasing function.
+
+    The bits are shared out evenly over the columns. A constant column gets none, and a column
+    of u different values at most u - 1, which tell all of them apart; what it leaves goes to
+    the others. Where the bits do not come out even, columns with more different values come
+    first.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        k, length of the codes. There are fewer bits if fewer tell all values of all columns
+        apart.
+    strategy : {"quantile", "uniform"}, default="quantile"
+        "quantile": about as many rows between any two thresholds. "uniform": thresholds at
+        equal distances between the smallest and the largest value.
+
+    Attributes
+    ----------
+    columns_ : ndarray of shape (`n_bits_`,), dtype int64
+        Column of each bit.
+    thresholds_ : ndarray of shape (`n_bits_`,)
+        Threshold of each bit; they ascend within a column.
+    levels_ : list of ndarray
+        For each column the mean of the training values below the first threshold, between two,
+        and above the last: what ``inverse_transform`` returns.
+    n_bits_ : int
+        Bits in use, ``n_bits`` or less.
+    n_features_in_ : int
+        Number of features d seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    HyperplaneBinarizer : Bits that mix the columns at random.
+    SupervisedBinarizer : Learns where and in which direction to cut.
+
+    References
+    ----------
+    .. [1] Buckman, Roy, Raffel, Goodfellow, "Thermometer encoding: one hot way to resist
+       adversarial examples", ICLR 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skopu import ThermometerBinarizer
+    >>> X = np.array([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
+    >>> binarizer = ThermometerBinarizer().fit(X)
+    >>> binarizer.transform(X)
+    array([[0, 0, 0],
+           [1, 0, 0],
+           [1, 1, 0],
+           [1, 1, 1]], dtype=uint8)
+    >>> binarizer.thresholds_
+    array([0.5, 1.5, 2.5])
+    >>> binarizer.inverse_transform([[1, 1, 0]])
+    array([[2., 5.]])
+    """
+
+    _parameter_constraints = {
+        "n_bits": [Interval(Integral, 1, None, closed="left")],
+        "strategy": [StrOptions({"quantile", "uniform"})],
+    }
+
+    def __init__(self, n_bits=64, *, strategy="quantile"):
+        self.n_bits = n_bits
+        self.strategy = strategy
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Choose the thresholds.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If every column is constant.
+        """
+        X = validate_data(self, X, accept_sparse="csc", dtype=_DTYPES, ensure_min_samples=2)
+        weights = check_weights(sample_weight, X)
+        columns = [_distinct(*column) for column in _columns(X, weights)]
+        shares = share_out(self.n_bits, [len(values) - 1 for values, _ in columns])
+        if not any(shares):
+            raise ValueError(
+                f"all {X.shape[1]} column(s) of X are constant over the "
+                f"{np.count_nonzero(weights)} row(s) of weight above 0, so that no threshold "
+                "separates two rows: give rows that differ."
+            )
+        choose = _STRATEGIES[self.strategy]
+        cuts = [choose(*column, share) for column, share in zip(columns, shares)]
+        self.columns_ = np.repeat(np.arange(X.shape[1]), shares)
+        self.thresholds_ = np.concatenate(cuts)
+        self.levels_ = [_levels(*column, cut) for column, cut in zip(columns, cuts)]
+        self.n_bits_ = len(self.columns_)
+        return self
+
+    def transform(self, X):
+        """Return codes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, `n_bits_`), dtype uint8
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, accept_sparse="csc", dtype=_DTYPES)
+        values = X[:, self.columns_]
+        if issparse(values):
+            values = values.toarray()
+        return (values > self.thresholds_).view(np.uint8)
+
+    def inverse_transform(self, X):
+        """Return rows that have these codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, `n_bits_`)
+            Codes of zeros and ones. Of a code that no row has, the number of ones counts.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features), dtype float64
+            In each column the mean of the training values at the same level.
+
+        Raises
+        ------
+        NotBinaryError
+            If a value is neither 0 nor 1.
+        ValueError
+            If the codes do not have ``n_bits_`` columns.
+        """
+        check_is_fitted(self)
+        codes = check_own_codes(self, X)
+        counts = np.zeros((len(codes), len(self.levels_)), dtype=np.int64)
+        np.add.at(counts.T, self.columns_, codes.T)
+        restored = [levels[count] for levels, count in zip(self.levels_, counts.T)]
+        return np.column_stack(restored)
+
+    @property
+    def _n_features_out(self):
+        return self.n_bits_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def share_out(n_bits, capacities):
+    """Return how many of the bits each column gets: even shares, none above its capacity.
+
+    A bit that is left over goes to the column of the largest capacity, the first of several.
+    """
+    capacities = np.asarray(capacities)
+    shares = np.zeros_like(capacities)
+    open_columns = np.argsort(-capacities, kind="stable")
+    left = n_bits
+    while left:
+        open_columns = open_columns[shares[open_columns] < capacities[open_columns]]
+        if not len(open_columns):
+            break
+        rise = max(1, left // len(open_columns))
+        raised = open_columns[:left]
+        grown = np.minimum(shares[raised] + rise, capacities[raised])
+        left -= int((grown - shares[raised]).sum())
+        shares[raised] = grown
+    return shares
+
+
+def _columns(X, weights):
+    """Yield values and weights of each column; of a sparse one, its zeros as a single value."""
+    if not issparse(X):
+        for column in X.T:
+            yield column, weights
+        return
+    n_counted, total = np.count_nonzero(weights), weights.sum()
+    for start, stop in zip(X.indptr, X.indptr[1:]):
+        stored = weights[X.indices[start:stop]]
+        has_zeros = np.count_nonzero(stored) < n_counted
+        rest = max(total - stored.sum(), np.finfo(float).tiny) if has_zeros else 0.0
+        yield np.append(X.data[start:stop], 0), np.append(stored, rest)
+
+
+def _distinct(values, weights):
+    """Return the different values of weight above 0, ascending, and their weights."""
+    kept = weights > 0
+    values, groups = np.unique(values[kept].astype(np.float64), return_inverse=True)
+    return values, np.bincount(groups, weights=weights[kept], minlength=len(values))
+
+
+def _quantiles(values, weights, n_cuts):
+    """Return cuts between values, near the levels j / (n_cuts + 1) and all different."""
+    below = np.cumsum(weights)[:-1] / weights.sum()
+    wanted = np.arange(1, n_cuts + 1) / (n_cuts + 1)
+    after = np.searchsorted(below, wanted).clip(0, len(below) - 1)
+    before = (after - 1).clip(0)
+    gaps = np.where(wanted - below[before] < below[after] - wanted, before, after)
+    # Levels that fall on the same gap, as on a frequent value, move to its neighbours.
+    steps = np.arange(n_cuts)
+    gaps = np.maximum.accumulate(gaps - steps) + steps
+    return _between(values, np.minimum(gaps, len(below) - n_cuts + steps))
+
+
+def _equal_steps(values, weights, n_cuts):
+    """Return cuts at equal distances, or between all values if there are as many gaps."""
+    if n_cuts == len(values) - 1:
+        return _between(values, np.arange(n_cuts))
+    shares = np.arange(1, n_cuts + 1) / (n_cuts + 1)
+    return values[0] * (1 - shares) + values[-1] * shares
+
+
+def _between(values, gaps):
+    """Return a number not below value i and below value i + 1, for each gap i."""
+    low, high = values[gaps], values[gaps + 1]
+    middle = low / 2 + high / 2
+    # Half-way between neighbouring floats may round up to the larger one.
+    return np.where(middle < high, middle, low)
+
+
+def _levels(values, weights, cuts):
+    """Return the mean value of each level; of an empty one, the middle of its thresholds."""
+    places = np.searchsorted(cuts, values, side="left")
+    totals = np.bincount(places, weights=weights, minlength=len(cuts) + 1)
+    # Relative to the first value: a constant column comes back exactly.
+    sums = np.bincount(places, weights=weights * (values - values[0]), minlength=len(cuts) + 1)
+    edges = np.concatenate([values[:1], cuts, values[-1:]])
+    middles = edges[:-1] / 2 + edges[1:] / 2
+    return np.divide(sums, totals, out=middles - values[0], where=totals > 0) + values[0]
+
+
+_STRATEGIES = {"quantile": _quantiles, "uniform": _equal_steps}

@@ -1,0 +1,151 @@
+"""Classification with a cross-fitted ensemble."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+
+from skopu._core.targets import encode_labels, signed_targets
+from skopu._core.temperature import fit_temperature, probabilities_of_scores
+from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu.cross_fitted.base import CrossFitted
+
+
+class CrossFittedOPUClassifier(ClassifierMixin, CrossFitted):
+    """Classification with a cross-fitted ensemble of exactly trained binary codes.
+
+    As :class:`CrossFittedOPURegressor`, by squared error of targets -1 and 1, one column for
+    two classes and one a class for more. Probabilities are the sigmoid, or softmax, of the
+    scores times one factor, fitted to the scores of rows left out.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        k, bits of each encoder.
+    cv : int, splitter, iterable of splits or None, default=None
+        K, folds, with classes spread over them evenly; None: 8 below 1000 rows, else 4. A
+        splitter or splits must hold every row out exactly once; give those of ``GroupKFold``
+        where rows come in groups and new groups will be predicted.
+    n_best : int, default=3
+        Encoders of each fold whose codes a readout shares.
+    scaler : {"auto", "both", "standard", "quantile"}, default="auto"
+        Scaling of the inputs. "auto": both, or "standard" for sparse X.
+    learning_rate : float, default=0.05
+        First learning rate of encoders and forms (Adam, cosine decay to a thousandth).
+    max_iter : int or "auto", default="auto"
+        Number of minibatches. "auto": 1200, or 85 epochs if these are more, up to 6000.
+    batch_size : int, default=128
+        Rows in a minibatch; the whole training part of a fold if it has fewer.
+    torch_device : str, default="cpu"
+        Where torch computes.
+    random_state : int, RandomState instance or None, default=None
+        Source of folds, start and minibatches.
+    verbose : int, default=0
+        Above 0: a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels of rows with a weight above zero, sorted.
+    temperature_ : float
+        The factor that makes probabilities of scores.
+    scalers_, encoder_scaler_, coef_, intercept_, bias_, linear_, pairs_, candidates_
+        As in :class:`CrossFittedOPURegressor`, with one output for two classes.
+    validation_error_, n_iter_, history_
+        As in :class:`CrossFittedOPURegressor`.
+    n_features_in_ : int
+        Number of features d seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    CrossFittedOPURegressor : The regressor, with the method in full.
+    EndToEndOPUClassifier : One encoder, and draws through a device.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skopu import CrossFittedOPUClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> X, X_test, y, y_test = train_test_split(X, y, random_state=0)
+    >>> model = CrossFittedOPUClassifier(n_bits=8, cv=2, max_iter=50, random_state=0).fit(X, y)
+    >>> bool(model.score(X_test, y_test) > 0.9)
+    True
+    >>> model.predict_proba(X_test).shape
+    (143, 2)
+    """
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train the encoders, fit readouts, and choose what to average.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Labels, of two classes or more.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+        """
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32))
+        check_classification_targets(y)
+        weights = check_weights(sample_weight, X)
+        self.classes_, codes = encode_labels(y, weights)
+        targets = signed_targets(codes, len(self.classes_))
+        kept, row_weights, scores = self._fit_ensemble(X, targets, weights, codes)
+        self.temperature_ = fit_temperature(scores, codes[kept], row_weights)
+        return self
+
+    def decision_function(self, X):
+        """Return the scores of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, positive for ``classes_[1]``.
+        """
+        scores = self._predict_targets(X)
+        return scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        scores = self.decision_function(X)
+        winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[winners]
+
+    def predict_proba(self, X):
+        """Predict probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        scores = self.decision_function(X)
+        return probabilities_of_scores(self.temperature_ * scores)

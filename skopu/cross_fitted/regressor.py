@@ -1,0 +1,170 @@
+"""Regression with a cross-fitted ensemble."""
+
+import numpy as np
+from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.preprocessing import StandardScaler
+
+from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu.cross_fitted.base import CrossFitted
+
+
+class CrossFittedOPURegressor(MultiOutputMixin, RegressorMixin, CrossFitted):
+    r"""Regression with a cross-fitted ensemble of exactly trained binary codes.
+
+    The most accurate model of the package, for where no pass through a device is wanted. A
+    readout of OPU features is a quadratic form of the code's bits, so its mean over codes is
+
+    .. math:: E[F(z)] = b + a^\top c + c^\top Q_0 c, \qquad c = \sigma(Wx + b_W) - \tfrac12
+
+    and its variance is known too. ``fit`` works in three steps:
+
+    1. For each of K folds (4 or 8), each scaling of the inputs and each of five strengths of
+       penalties and variance price (:math:`\kappa`), an encoder is trained with a free form on
+       the fold's training part, by the exact loss of
+       :class:`SupervisedBinarizer(gradient="exact") <SupervisedBinarizer>`: 10 K models as one
+       batched tensor.
+    2. New readouts for the codes of the ``n_best`` best encoders together: kernel ridge with
+       the sum of their kernels (a sum of kernels is a concatenation of features: several
+       codes through one device), for 13 penalties, judged on rows that neither encoder nor
+       readout has seen. The same is done with the best encoders of each scaling.
+    3. Encoders with their forms and readouts are averaged by greedy forward selection on the
+       predictions of rows left out [1]_. The chosen readouts are solved once more on all rows.
+
+    The result is a sum of quadratic forms of the encoders' bits; no training row is kept.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        k, bits of each encoder.
+    cv : int, splitter, iterable of splits or None, default=None
+        K, folds; None: 8 below 1000 rows, else 4. A splitter or splits must hold every row out
+        exactly once; give those of ``GroupKFold`` where rows come in groups and new groups
+        will be predicted.
+    n_best : int, default=3
+        Encoders of each fold whose codes a readout shares.
+    scaler : {"auto", "both", "standard", "quantile"}, default="auto"
+        Scaling of the inputs, as in :class:`SupervisedBinarizer`; "both" trains encoders for
+        each and lets the selection decide. "auto": both, or "standard" for sparse X.
+    learning_rate : float, default=0.05
+        First learning rate of encoders and forms (Adam, cosine decay to a thousandth).
+    max_iter : int or "auto", default="auto"
+        Number of minibatches. "auto": 1200, or 85 epochs if these are more, up to 6000.
+    batch_size : int, default=128
+        Rows in a minibatch; the whole training part of a fold if it has fewer.
+    torch_device : str, default="cpu"
+        Where torch computes.
+    random_state : int, RandomState instance or None, default=None
+        Source of folds, start and minibatches.
+    verbose : int, default=0
+        Above 0: a progress bar.
+
+    Attributes
+    ----------
+    scalers_ : list of transformers
+        The fitted scalings of the inputs.
+    encoder_scaler_ : ndarray of shape (n_encoders,)
+        Which of them each encoder in use takes.
+    coef_ : ndarray of shape (n_encoders, n_bits, n_features)
+        W of each encoder in use.
+    intercept_ : ndarray of shape (n_encoders, n_bits)
+        :math:`b_W` of each.
+    bias_ : ndarray of shape (n_outputs,)
+        b, of the sum, in units of the standardised target; so are the next two.
+    linear_ : ndarray of shape (n_encoders, n_outputs, n_bits)
+        a of each.
+    pairs_ : ndarray of shape (n_encoders, n_outputs, n_bits, n_bits)
+        :math:`Q_0` of each, symmetric with zero diagonal.
+    candidates_ : dict of lists
+        What was chosen from, as columns for ``pandas.DataFrame``: kind ("net" or "ridge"),
+        encoders (their scaler and strengths), alpha (relative to the trace of the kernel),
+        error (mean squared error of rows left out, standardised targets) and share in the
+        average.
+    validation_error_ : float
+        Error of the average on rows left out; since it was chosen on them, a little low.
+    n_iter_ : int
+        Minibatches done.
+    history_ : dict of lists
+        Columns iteration, epoch, loss, validation_loss, n_passes, seconds; see
+        ``ConvergenceDisplay``.
+    n_features_in_ : int
+        Number of features d seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    CrossFittedOPUClassifier : The classifier.
+    EndToEndOPURegressor : One encoder, and draws through a device.
+
+    Notes
+    -----
+    Above 4096 rows the readouts are fitted to all rows with 2048 of them as centres (the
+    Nystroem approximation). Ctrl-C while encoders are trained keeps the best state, with an
+    ``InterruptedFitWarning``, and goes on to the readouts.
+
+    References
+    ----------
+    .. [1] Caruana et al., "Ensemble selection from libraries of models", ICML 2004.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skopu import CrossFittedOPURegressor
+    >>> X, X_test, y, y_test = train_test_split(*load_diabetes(return_X_y=True), random_state=0)
+    >>> model = CrossFittedOPURegressor(n_bits=8, cv=2, max_iter=50, random_state=0).fit(X, y)
+    >>> bool(model.score(X_test, y_test) > 0.3)
+    True
+    >>> sorted(model.candidates_)
+    ['alpha', 'encoders', 'error', 'kind', 'share']
+    """
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train the encoders, fit readouts, and choose what to average.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+        """
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=(np.float64, np.float32),
+            multi_output=True,
+            y_numeric=True,
+        )
+        weights = check_weights(sample_weight, X)
+        columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        self._target_scaler = StandardScaler().set_output(transform="default")
+        Y = self._target_scaler.fit_transform(columns, sample_weight=weights)
+        self._is_single = y.ndim == 1
+        self._fit_ensemble(X, Y, weights)
+        return self
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        """
+        Y = self._predict_targets(X)
+        Y = self._target_scaler.inverse_transform(Y)
+        return Y[:, 0] if self._is_single else Y

@@ -1,0 +1,1 @@
+"""Networks trained by direct feedback alignment, optical or not."""

@@ -1,0 +1,245 @@
+"""Classification by a network trained by direct feedback alignment."""
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+
+from skopu._core.targets import Targets, check_several_classes
+from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu.dfa.base import DFANetwork
+
+
+class DFAClassifier(ClassifierMixin, DFANetwork):
+    r"""Multilayer perceptron trained by direct feedback alignment.
+
+    With :math:`a_i = W_i h_{i-1} + b_i`, :math:`h_i = f(a_i)` and softmax outputs, the update of
+    hidden layer i takes the error :math:`e = \hat y - y` through a fixed random matrix instead
+    of the layers above (equation 3 of [1]_, with e and :math:`B_i e` columns):
+
+    .. math:: \delta W_i = -[(B_i e) \odot f'(a_i)] h_{i-1}^\top.
+
+    The output layer has its own gradient, :math:`-e h_{N-1}^\top`. Adam takes the mean of a
+    minibatch. The projections of all layers are one product, which a device with holography
+    does optically: the errors are then rounded to -1, 0 and 1 (equation 4), and the positive
+    and negative parts shown one after the other. Prediction needs no device.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Neurons of each hidden layer.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="tanh"
+        f of the hidden layers.
+    algorithm : {"dfa", "backprop", "frozen"}, default="dfa"
+        "backprop" takes the gradient of the loss; "frozen" leaves the hidden layers as they
+        start and trains the output layer. Both are there to compare.
+    projector : object with ``project(codes, n_components)`` or None, default=None
+        Returns complex fields (n, D), linear in binary codes; each hidden layer has a slice of
+        the D components. None: Gaussian matrices from ``random_state``.
+    error_encoding : {"ternary", "sign"} or None, default=None
+        "ternary": the sign of e, and 0 where :math:`|e|` is at most ``threshold``; "sign": the
+        sign of e; None: e as it is, which a projector cannot show. For hidden layers only.
+    threshold : float, default=0.1
+        Of "ternary".
+    alpha : float, default=1e-4
+        Of the penalty :math:`\alpha \|W\|^2 / 2`, divided by the rows of a minibatch.
+    batch_size : int or "auto", default="auto"
+        Rows in a minibatch, "auto" is 200; all rows if there are fewer.
+    learning_rate : {"linear", "cosine", "constant"}, default="linear"
+        What becomes of the learning rate in ``fit``: a decay to 0, to a thousandth, or nothing.
+    learning_rate_init : float, default=1e-3
+        First learning rate.
+    max_iter : int, default=100
+        Number of epochs.
+    early_stopping : bool, default=False
+        Hold out rows, stop when their loss no longer falls, and keep the best state.
+    validation_fraction : float, default=0.1
+        Share of the rows held out by ``early_stopping``.
+    n_iter_no_change : int, default=20
+        Hundredths of ``max_iter`` without a better validation loss after which to stop.
+    compute_alignment : bool, default=False
+        Record ``alignment_``; costs one backpropagation an epoch.
+    warm_start : bool, default=False
+        Go on from the weights of the last ``fit``, with the same feedback.
+    torch_device : str, default="cpu"
+        Where torch trains.
+    random_state : int, RandomState instance or None, default=None
+        Source of the first weights, the feedback and the minibatches.
+    verbose : int, default=0
+        Above 0: a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels of rows with a weight above zero, sorted.
+    coefs_ : list of ndarray of shape (n_inputs, n_outputs)
+        Weights of each layer.
+    intercepts_ : list of ndarray of shape (n_outputs,)
+        Biases of each layer.
+    feedbacks_ : list of ndarray of shape (n_neurons, n_classes) or None
+        :math:`B_i`; None where there is a projector, or nothing to project.
+    projector_ : object or None
+        The projector in use.
+    alignment_ : ndarray of shape (n_iter, n_hidden_layers) or None
+        Cosine between the update of a hidden layer and that of backpropagation, on the last
+        minibatch of each epoch; NaN where there is no update, as when no error of this minibatch
+        reaches the threshold.
+    n_passes_ : int
+        Frames of the device: as the projector counts them in its ``n_passes``, or codes sent.
+    loss_curve_ : list of float
+        Mean loss of each epoch, penalty not included.
+    loss_ : float
+        The last of these.
+    history_ : dict of lists
+        Columns iteration (minibatches), epoch, loss, validation_loss, n_passes, seconds of the
+        last call; see ``ConvergenceDisplay``.
+    n_iter_ : int
+        Epochs done.
+    n_layers_ : int
+        Number of layers, inputs and outputs included.
+    n_features_in_ : int
+        Number of features d seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    sklearn.neural_network.MLPClassifier : Trained by backpropagation.
+    DFARegressor : The regressor.
+
+    References
+    ----------
+    .. [1] Launay et al., "Light-in-the-loop: using a photonics co-processor for scalable
+       training of neural networks", 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skopu import DFAClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X, X_test, y, y_test = train_test_split(X / 16, y, random_state=0)
+    >>> model = DFAClassifier((64, 64), max_iter=30, learning_rate_init=0.01, random_state=0)
+    >>> bool(model.fit(X, y).score(X_test, y_test) > 0.9)
+    True
+    """
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train the network.
+
+        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
+        keeps the best state. If the projector raises, so does the fit, with the state of that
+        moment kept: ``warm_start=True`` or ``partial_fit`` go on from there.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; sparse ones are made dense one minibatch at a time.
+        y : array-like of shape (n_samples,)
+            Labels, of two classes or more.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        IncompatiblePartsError
+            If there is a projector and the errors are not encoded.
+        """
+        X, y = self._validate(X, y, reset=True)
+        weights = check_weights(sample_weight, X)
+        classes = np.unique(y[weights > 0])
+        check_several_classes(classes)
+        self._check_same_classes(classes)
+        self.classes_ = classes
+        return self._train(X, self._targets(y), weights, is_partial=False)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Go once through some rows, at the constant rate ``learning_rate_init``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will come; needed in the first call only.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+        """
+        is_first = not hasattr(self, "coefs_")
+        X, y = self._validate(X, y, reset=is_first)
+        if is_first:
+            if classes is None:
+                raise ValueError(
+                    "classes=None in the first call of partial_fit: give all labels that will "
+                    "come, for example classes=np.unique(y)."
+                )
+            self.classes_ = unique_labels(classes)
+            check_several_classes(self.classes_)
+        if unknown := set(np.unique(y).tolist()) - set(self.classes_.tolist()):
+            raise ValueError(
+                f"y has labels {sorted(unknown, key=str)[:5]}, which are not among the classes "
+                "of the first call of partial_fit: name all of them there."
+            )
+        return self._train(X, self._targets(y), check_weights(sample_weight, X), is_partial=True)
+
+    def _validate(self, X, y, reset):
+        X, y = validate_data(
+            self, X, y, reset=reset, accept_sparse="csr", dtype=(np.float64, np.float32)
+        )
+        check_classification_targets(y)
+        return X, y
+
+    def _check_same_classes(self, classes):
+        goes_on = self.warm_start and hasattr(self, "coefs_")
+        if goes_on and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"warm_start=True needs the classes of the last fit, {self.classes_.tolist()}, "
+                f"and y has {classes.tolist()}: use partial_fit or warm_start=False."
+            )
+
+    def _targets(self, y):
+        # A row of weight zero may hold a label of its own; whatever it becomes, it is left out.
+        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        return Targets(np.eye(len(self.classes_))[codes], "cross_entropy")
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        best = self._outputs(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def predict_proba(self, X):
+        """Predict probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        return softmax(self._outputs(X), axis=1)

@@ -1,0 +1,183 @@
+"""Regression by a network trained by direct feedback alignment."""
+
+import numpy as np
+from sklearn.base import RegressorMixin
+
+from skopu._core.targets import Targets
+from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu.dfa.base import DFANetwork
+
+
+class DFARegressor(RegressorMixin, DFANetwork):
+    r"""Multilayer perceptron for regression, trained by direct feedback alignment.
+
+    As :class:`DFAClassifier`, with half the squared error of standardised targets for loss. The
+    error :math:`e = (\hat y - y) / s` is in units of the targets' standard deviation s, and so
+    is ``threshold``: 0.1 lets errors below a tenth of s count as none [1]_.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Neurons of each hidden layer.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="tanh"
+        f of the hidden layers.
+    algorithm : {"dfa", "backprop", "frozen"}, default="dfa"
+        As in :class:`DFAClassifier`.
+    projector : object with ``project(codes, n_components)`` or None, default=None
+        As in :class:`DFAClassifier`.
+    error_encoding : {"ternary", "sign"} or None, default=None
+        As in :class:`DFAClassifier`.
+    threshold : float, default=0.1
+        Of "ternary", in standard deviations of the target.
+    alpha : float, default=1e-4
+        Of the penalty :math:`\alpha \|W\|^2 / 2`, divided by the rows of a minibatch.
+    batch_size : int or "auto", default="auto"
+        Rows in a minibatch, "auto" is 200; all rows if there are fewer.
+    learning_rate : {"linear", "cosine", "constant"}, default="linear"
+        What becomes of the learning rate in ``fit``: a decay to 0, to a thousandth, or nothing.
+    learning_rate_init : float, default=1e-3
+        First learning rate.
+    max_iter : int, default=100
+        Number of epochs.
+    early_stopping : bool, default=False
+        Hold out rows, stop when their loss no longer falls, and keep the best state.
+    validation_fraction : float, default=0.1
+        Share of the rows held out by ``early_stopping``.
+    n_iter_no_change : int, default=20
+        Hundredths of ``max_iter`` without a better validation loss after which to stop.
+    compute_alignment : bool, default=False
+        Record ``alignment_``; costs one backpropagation an epoch.
+    warm_start : bool, default=False
+        Go on from the weights of the last ``fit``, with the same feedback and target scale.
+    torch_device : str, default="cpu"
+        Where torch trains.
+    random_state : int, RandomState instance or None, default=None
+        Source of the first weights, the feedback and the minibatches.
+    verbose : int, default=0
+        Above 0: a progress bar.
+
+    Attributes
+    ----------
+    target_mean_, target_scale_ : ndarray of shape (n_targets,)
+        Prediction is the network's output times the scale plus the mean. They are those of the
+        first rows where ``warm_start`` or ``partial_fit`` go on.
+    coefs_, intercepts_, feedbacks_, projector_, alignment_, n_passes_, loss_curve_, loss_
+        As in :class:`DFAClassifier`.
+    history_, n_iter_, n_layers_
+        As in :class:`DFAClassifier`.
+    n_features_in_ : int
+        Number of features d seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    sklearn.neural_network.MLPRegressor : Trained by backpropagation.
+    DFAClassifier : The classifier.
+
+    References
+    ----------
+    .. [1] Launay et al., "Light-in-the-loop: using a photonics co-processor for scalable
+       training of neural networks", 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from skopu import DFARegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = DFARegressor((32,), max_iter=60, learning_rate_init=0.01, random_state=0)
+    >>> bool(model.fit(scale(X), y).score(scale(X), y) > 0.4)
+    True
+    """
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train the network; see :meth:`DFAClassifier.fit` for interruptions and faults.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; sparse ones are made dense one minibatch at a time.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        IncompatiblePartsError
+            If there is a projector and the errors are not encoded.
+        """
+        is_first = not (self.warm_start and hasattr(self, "coefs_"))
+        return self._fit(X, y, sample_weight, is_first=is_first, is_partial=False)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Go once through some rows, at the constant rate ``learning_rate_init``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; those of the first call set the scale of the targets.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+        """
+        is_first = not hasattr(self, "coefs_")
+        return self._fit(X, y, sample_weight, is_first=is_first, is_partial=True)
+
+    def _fit(self, X, y, sample_weight, *, is_first, is_partial):
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=is_first or not is_partial,
+            accept_sparse="csr",
+            dtype=(np.float64, np.float32),
+            multi_output=True,
+            y_numeric=True,
+        )
+        weights = check_weights(sample_weight, X)
+        values = y.reshape(len(y), -1).astype(np.float64)
+        if is_first:
+            self._set_scale(values, weights)
+            self._is_column = y.ndim == 1
+        if values.shape[1] == len(self.target_mean_):
+            values = (values - self.target_mean_) / self.target_scale_
+        return self._train(X, Targets(values, "squared_error"), weights, is_partial=is_partial)
+
+    def _set_scale(self, values, weights):
+        self.target_mean_ = np.average(values, axis=0, weights=weights)
+        variance = np.average(np.square(values - self.target_mean_), axis=0, weights=weights)
+        flat = variance <= 1e-28 * np.square(self.target_mean_)
+        self.target_scale_ = np.where(flat, 1.0, np.sqrt(variance))
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        """
+        values = self._outputs(X) * self.target_scale_ + self.target_mean_
+        return values[:, 0] if self._is_column else values
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,1 @@
+"""Networks of binary weights and activations."""

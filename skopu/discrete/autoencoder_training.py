@@ -1,0 +1,102 @@
+"""Training denoising autoencoders, from arrays to arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from skopu._core.random import draw_seeds
+from skopu._core.tensors import Inputs, to_numpy, to_tensor
+from skopu.discrete.autoencoder_network import Autoencoder
+from skopu.training.binary_optimizer import make_binary_optimizer
+from skopu.training.loop import minibatches, run_loop
+
+_MAX_CALIBRATION_ROWS = 16384
+
+
+@dataclass(frozen=True)
+class TrainedAutoencoder:
+    """What training leaves: a coef (d_in, d_out), scale and shift for each layer; the record."""
+
+    coefs: list
+    scales: list
+    shifts: list
+    history: dict
+    n_iter: int
+
+
+def train_autoencoder(X, weights, settings, seed, activation="sign"):
+    r"""Train an autoencoder to restore rows from noisy copies.
+
+    The loss is :math:`\frac{1}{nd} \sum_i \|x_i - g(\mathrm{clip}(x_i + \nu \epsilon_i))\|^2`
+    with standard normal :math:`\epsilon` and values clipped to [-1, 1].
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d)
+        Rows in [-1, 1], two or more.
+    weights : ndarray of shape (n,)
+        Weights of the rows.
+    settings : object
+        Anything with the training parameters of ``BinaryAutoencoder`` as attributes.
+    seed : int
+    activation : {"sign", "relu"}, default="sign"
+
+    Returns
+    -------
+    trained : TrainedAutoencoder
+    """
+    start_seed, noise_seed, batch_seed = draw_seeds(seed, 3)
+    device = settings.torch_device
+    hidden = np.atleast_1d(settings.hidden_layer_sizes).astype(int).tolist()
+    model = Autoencoder(
+        [X.shape[1], *hidden, settings.n_bits, *hidden[::-1], X.shape[1]],
+        torch.Generator(device).manual_seed(start_seed),
+        method="real" if settings.weights == "real" else settings.weight_optimizer,
+        activation=activation,
+    ).to(device)
+    inputs = Inputs(X, device, "float32")
+    row_weights = to_tensor(weights / weights.mean(), device, "float32")
+    batches = minibatches(len(weights), settings.batch_size, batch_seed)
+    generator = torch.Generator(device).manual_seed(noise_seed)
+
+    def step():
+        chosen = next(batches)
+        rows = inputs.rows(chosen)
+        loss = _loss(model, rows, corrupt(rows, settings.noise, generator), row_weights[chosen])
+        return loss.item(), loss, 0
+
+    run = _run(model, step, settings, min(1.0, settings.batch_size / len(weights)))
+    kept = np.arange(min(len(weights), _MAX_CALIBRATION_ROWS))
+    noisy = corrupt(inputs.rows(kept), settings.noise, generator).double()
+    layers = model.double().calibrated(noisy, row_weights[kept].double())
+    coefs, scales, shifts = zip(*[[to_numpy(part) for part in layer] for layer in layers])
+    if settings.weights == "binary":
+        coefs = [coef.astype(np.int8) for coef in coefs]
+    return TrainedAutoencoder(list(coefs), list(scales), list(shifts), run.history, run.n_iter)
+
+
+def corrupt(X, noise, generator):
+    """Return X plus normal noise of standard deviation ``noise``, clipped to [-1, 1]."""
+    draws = torch.randn(X.shape, generator=generator, device=X.device)
+    return (X + noise * draws).clamp(-1, 1)
+
+
+def _loss(model, rows, noisy, weights):
+    return (weights * (model(noisy) - rows).square().mean(1)).mean()
+
+
+def _run(model, step, settings, share):
+    """Run the loop; return its ``Run``."""
+    optimizer = make_binary_optimizer(
+        model, learning_rate=settings.learning_rate, gamma=settings.gamma, tau=settings.tau
+    )
+    return run_loop(
+        model,
+        step,
+        optimizer,
+        max_iter=settings.max_iter,
+        share=share,
+        description="training autoencoder",
+        verbose=settings.verbose,
+    )

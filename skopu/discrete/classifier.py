@@ -1,0 +1,350 @@
+"""Classification by a network of binary weights and activations."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import gen_batches
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from skopu._core.parts import PartsMixin
+from skopu._core.random import draw_seeds
+from skopu._core.rows import merge_repeated_rows
+from skopu._core.scaling import apply_scaler, fit_scaler
+from skopu._core.targets import encode_labels
+from skopu._core.validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_layer_sizes,
+    check_weights,
+    fit_context,
+    validate_data,
+)
+
+_EPS = 1e-5  # under the root of a row's normalisation, as in training
+_CHUNK_ROWS = 4096
+
+
+class BinaryMLPClassifier(PartsMixin, ClassifierMixin, BaseEstimator):
+    r"""Multilayer perceptron with weights and activations -1 and 1.
+
+    Layer l computes :math:`h_l = N(W_l\, \mathrm{sign}(h_{l-1}))` with W of entries -1 and 1
+    and a normalisation N with learned scale and shift; the first takes the scaled inputs as
+    they are, the last gives the logits of the classes. Trained by cross-entropy with the
+    gradient of the sign taken as 1 where :math:`|h| \le 1` and 0 elsewhere. Prediction takes
+    additions and one multiplication for each neuron.
+
+    The fit depends on the set of rows only: their order does not matter, and a weight of 2
+    is the same as giving a row twice.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array-like of int, default=(256,)
+        Neurons of each hidden layer.
+    weight_optimizer : {"bop", "ste", "sigmoid", "gumbel", "real"}, default="bop"
+        How weights become binary. "bop": flipped by :class:`~skopu.optim.Bop` [1]_, [2]_.
+        "ste": signs of latent weights clipped to [-1, 1], trained by Adam with the
+        straight-through gradient. "sigmoid" and "gumbel": a smooth step whose temperature is
+        lowered, the second with logistic noise. "real": trained as real weights, to which
+        ``penalty`` gives two values [3]_.
+    gamma : float, default=1e-4
+        :math:`\gamma` of Bop.
+    tau : float, default=1e-8
+        :math:`\tau` of Bop.
+    adaptive_noise : bool, default=False
+        Learn a noise scale in [0, 1/2] for each weight of "bop" or "ste".
+    penalty : {"absolute", "foothill", "square_root"}, BinaryQuantizer or None, default=None
+        Added to the loss for "real" or "ste"; see :class:`~skopu.penalties.BinaryQuantizer`.
+    normalization : {"batch", "layer"}, default="batch"
+        N: over the rows of a minibatch, or over the neurons of a row.
+    recalibrate : bool, default=True
+        Measure the statistics of batch norm anew, over the training rows and with the weights
+        used for prediction. False keeps the running ones of training, as the papers do.
+    weights : {"binary", "latent"}, default="binary"
+        Which weights predict: the binary ones or, to compare, those before hardening. Read at
+        prediction, so ``set_params`` after ``fit`` will do. "bop" has no latent weights.
+    scaler : {"standard", "quantile"} or None, default="standard"
+        Scaling of the inputs; see :class:`SupervisedBinarizer`.
+    batch_size : int, default=64
+        Rows in a minibatch; all rows if there are fewer.
+    learning_rate : {"cosine", "constant"}, default="cosine"
+        What becomes of the learning rate and of :math:`\gamma` in training: a decay to a
+        thousandth, or nothing.
+    learning_rate_init : float, default=0.01
+        First learning rate of Adam, which trains all that Bop does not.
+    max_iter : int, default=100
+        Number of epochs.
+    early_stopping : bool, default=False
+        Hold out rows, stop when their loss no longer falls, and keep the best state.
+    validation_fraction : float, default=0.1
+        Share of the rows held out by ``early_stopping``.
+    n_iter_no_change : int, default=20
+        Hundredths of ``max_iter`` without a better validation loss after which to stop.
+    torch_device : str, default="cpu"
+        Where torch trains.
+    random_state : int, RandomState instance or None, default=None
+        Source of the start, the minibatches and the noise.
+    verbose : int, default=0
+        Above 0: a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels of rows with a weight above zero, sorted.
+    coefs_ : list of ndarray of shape (n_inputs, n_outputs), dtype int8
+        Binary weights of each layer.
+    scales_, intercepts_ : list of ndarray of shape (n_outputs,)
+        What N does to each neuron; for "layer" after normalising the row.
+    latent_coefs_, latent_scales_, latent_intercepts_ : list of ndarray or None
+        The same for the latent weights; None for "bop".
+    alphas_ : ndarray of shape (n_layers - 1,) or None
+        Scales of the penalty.
+    scaler_ : transformer or None
+        The fitted scaling of the inputs.
+    loss_curve_ : list of float
+        Mean loss of each epoch, penalty not included.
+    loss_ : float
+        The last of these.
+    history_ : dict of lists
+        Columns iteration (minibatches), epoch, loss, validation_loss, n_passes, seconds; see
+        ``ConvergenceDisplay``.
+    n_iter_ : int
+        Epochs done.
+    n_layers_ : int
+        Number of layers, inputs and outputs included.
+    n_features_in_ : int
+        Number of features d seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    sklearn.neural_network.MLPClassifier : Real weights.
+    SupervisedBinarizer : Binary codes for a device, from real or binary weights.
+
+    References
+    ----------
+    .. [1] Helwegen et al., "Latent weights do not exist: rethinking binarized neural network
+       optimization", NeurIPS 2019.
+    .. [2] Nayak, Raj, Kalyani, "[Re] A comprehensive study on binary optimizer and its
+       applicability", ReScience C, 2020.
+    .. [3] Partovi Nia, Belbahri, "Binary quantizer", 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skopu import BinaryMLPClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> X, X_test, y, y_test = train_test_split(X, y, random_state=0)
+    >>> model = BinaryMLPClassifier((64,), max_iter=20, random_state=0).fit(X, y)
+    >>> bool(model.score(X_test, y_test) > 0.9)
+    True
+    >>> sorted(set(model.coefs_[0].ravel().tolist()))
+    [-1, 1]
+    """
+
+    _part_names = ("penalty",)
+    _parameter_constraints = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "weight_optimizer": [StrOptions({"bop", "ste", "sigmoid", "gumbel", "real"})],
+        "gamma": [Interval(Real, 0, 1, closed="right")],
+        "tau": [Interval(Real, 0, None, closed="left")],
+        "adaptive_noise": ["boolean"],
+        "penalty": [str, HasMethods(["value", "strength_at"]), None],
+        "normalization": [StrOptions({"batch", "layer"})],
+        "recalibrate": ["boolean"],
+        "weights": [StrOptions({"binary", "latent"})],
+        "scaler": [StrOptions({"standard", "quantile"}), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"cosine", "constant"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "torch_device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(256,),
+        *,
+        weight_optimizer="bop",
+        gamma=1e-4,
+        tau=1e-8,
+        adaptive_noise=False,
+        penalty=None,
+        normalization="batch",
+        recalibrate=True,
+        weights="binary",
+        scaler="standard",
+        batch_size=64,
+        learning_rate="cosine",
+        learning_rate_init=0.01,
+        max_iter=100,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        torch_device="cpu",
+        random_state=None,
+        verbose=0,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.weight_optimizer = weight_optimizer
+        self.gamma = gamma
+        self.tau = tau
+        self.adaptive_noise = adaptive_noise
+        self.penalty = penalty
+        self.normalization = normalization
+        self.recalibrate = recalibrate
+        self.weights = weights
+        self.scaler = scaler
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.torch_device = torch_device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _make_part(self, name):
+        from skopu.penalties import BinaryQuantizer, resolve_penalty
+
+        return BinaryQuantizer() if self.penalty is None else resolve_penalty(self.penalty)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train the network.
+
+        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
+        keeps the best state.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; sparse ones are made dense one minibatch at a time.
+        y : array-like of shape (n_samples,)
+            Labels, of two classes or more.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+        """
+        # torch is loaded by the first fit, not by importing the package.
+        from skopu.discrete.training import train_network
+
+        hidden = check_layer_sizes(self.hidden_layer_sizes)
+        self._check_pairs()
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32))
+        check_classification_targets(y)
+        weights = check_weights(sample_weight, X)
+        self.classes_, codes = encode_labels(y, weights)
+        targets = np.eye(len(self.classes_))[codes]
+        scaler_seed, train_seed = draw_seeds(self.random_state, 2)
+        rows, targets, weights, _ = merge_repeated_rows(X, targets, weights)
+        self.scaler_ = fit_scaler(self.scaler, rows, weights, scaler_seed)
+        rows = apply_scaler(self.scaler_, rows)
+        self._keep(train_network(rows, targets, weights, hidden, self, train_seed))
+        return self
+
+    def _check_pairs(self):
+        if self.penalty is not None and self.weight_optimizer not in ("real", "ste"):
+            raise ValueError(
+                f"penalty={self.penalty!r} acts on latent weights, which "
+                f"weight_optimizer={self.weight_optimizer!r} does not have: use 'real' or 'ste'."
+            )
+        if self.adaptive_noise and self.weight_optimizer not in ("bop", "ste"):
+            raise ValueError(
+                f"adaptive_noise=True moves weights that are binary in training, not those of "
+                f"weight_optimizer={self.weight_optimizer!r}: use 'bop' or 'ste'."
+            )
+        self._check_latent()
+
+    def _check_latent(self):
+        if self.weights == "latent" and self.weight_optimizer == "bop":
+            raise ValueError(
+                "weights='latent' needs latent weights, and weight_optimizer='bop' has none: "
+                "use weights='binary', or weight_optimizer='ste'."
+            )
+
+    def _keep(self, trained):
+        self.coefs_, self.scales_, self.intercepts_ = _columns(trained.layers)
+        latent = (None,) * 3 if trained.latent_layers is None else _columns(trained.latent_layers)
+        self.latent_coefs_, self.latent_scales_, self.latent_intercepts_ = latent
+        self.alphas_, self.n_layers_ = trained.alphas, len(self.coefs_) + 1
+        self.history_, self.n_iter_ = trained.history, trained.n_iter
+        self.loss_curve_, self.loss_ = trained.loss_curve, trained.loss_curve[-1]
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        best = self._logits(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def predict_proba(self, X):
+        """Predict probabilities of the classes, the softmax of the logits.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        return softmax(self._logits(X), axis=1)
+
+    def _logits(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
+        X = apply_scaler(self.scaler_, X)
+        return np.concatenate([self._forward(X[c]) for c in gen_batches(X.shape[0], _CHUNK_ROWS)])
+
+    def _forward(self, X):
+        layers = zip(self.coefs_, self.scales_, self.intercepts_)
+        if self.weights == "latent":
+            self._check_latent()
+            layers = zip(self.latent_coefs_, self.latent_scales_, self.latent_intercepts_)
+        # float64: the last bit of a sum must not decide an activation.
+        H = X.astype(np.float64, copy=False)
+        for number, (coef, scale, intercept) in enumerate(layers):
+            if number:
+                H = np.where(H >= 0, 1.0, -1.0)
+            H = safe_sparse_dot(H, coef.astype(np.float64), dense_output=True)
+            if self.normalization == "layer":
+                H = H - H.mean(axis=1, keepdims=True)
+                H /= np.sqrt(np.square(H).mean(axis=1, keepdims=True) + _EPS)
+            H = H * scale + intercept
+        return H
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _columns(layers):
+    return tuple([getattr(x, name) for x in layers] for name in ("coef", "scale", "intercept"))

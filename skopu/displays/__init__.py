@@ -1,0 +1,1 @@
+"""Pictures of fitted estimators, in the manner of scikit-learn's displays."""

@@ -1,0 +1,1 @@
+"""Encoder, features and readout as one estimator."""

@@ -1,0 +1,171 @@
+"""Classification with binarizer, features and readout trained jointly."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+
+from skopu._core.targets import encode_labels, signed_targets
+from skopu._core.temperature import fit_temperature, probabilities_of_scores
+from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu.end_to_end.base import EndToEnd
+from skopu.kernel_ridge.classifier import OPUKernelRidgeClassifier
+from skopu.ridge import solvers as ridge
+
+
+class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
+    r"""Classification with codes, OPU features and readout trained jointly.
+
+    Trains the encoder of :class:`SupervisedBinarizer` with a softmax readout through the
+    device by cross-entropy (equation 6 of [1]_), then refits the readout by ridge on targets
+    -1 and 1. Probabilities are the softmax (for two classes the sigmoid) of the ridge scores
+    times one factor, fitted to the scores of rows left out of the ridge.
+
+    Parameters
+    ----------
+    binarizer : SupervisedBinarizer or None, default=None
+        Holds the settings of the training; see :class:`EndToEndOPURegressor`.
+    features : OPURandomFeatures or None, default=None
+        Holds device, number and form of the features.
+    ridge : OPUKernelRidgeClassifier or None, default=None
+        The final readout; None: ``OPUKernelRidgeClassifier(alpha="loo")``.
+    prediction : {"draws", "threshold", "mean"}, default="draws"
+        What the readout is fitted to and predicts from; see :class:`EndToEndOPURegressor`.
+    n_draws : int, default=10
+        S, draws a row, for "draws".
+    warm_start : bool, default=False
+        Go on from the last fit. One that was cut short by the device is completed: training is not
+        repeated, and neither are passes of the readout (if rows and parameters are the same).
+        After one that was finished under ``warm_start``, the encoder is trained for another
+        ``max_iter`` minibatches.
+    random_state : int, RandomState instance or None, default=None
+        Source of training and of the draws.
+    verbose : int, default=0
+        Above 0: a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels of rows with a weight above zero, sorted.
+    temperature_ : float
+        The factor that makes probabilities of scores.
+    binarizer_, features_, ridge_, thresholds_, n_iter_, n_passes_, history_
+        As in :class:`EndToEndOPURegressor`.
+    n_features_in_ : int
+        Number of features d seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    EndToEndOPURegressor : The regressor.
+
+    References
+    ----------
+    .. [1] Kozyrskiy et al., "Binarization for Optical Processing Units via REINFORCE", 2021.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skopu import EndToEndOPUClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> X, X_test, y, y_test = train_test_split(X, y, random_state=0)
+    >>> model = EndToEndOPUClassifier(random_state=0)
+    >>> model = model.set_params(binarizer__n_bits=16, binarizer__max_iter=100).fit(X, y)
+    >>> bool(model.score(X_test, y_test) > 0.9)
+    True
+    >>> model.predict_proba(X_test).shape
+    (143, 2)
+    """
+
+    _loss = "cross_entropy"
+    _ridge_class = OPUKernelRidgeClassifier
+    _parameter_constraints = {
+        **EndToEnd._parameter_constraints,
+        "ridge": [OPUKernelRidgeClassifier, None],
+    }
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train encoder and readout, then refit the readout.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Labels, of two classes or more.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        DeviceFault
+            If the device fails. ``warm_start=True`` lets the next fit go on.
+        PassBudgetError
+            If the device's budget is too small for the readout. Training stops in time for it.
+        """
+        checked, y = validate_data(self, X, y, accept_sparse="csr", dtype="numeric")
+        check_classification_targets(y)
+        weights = check_weights(sample_weight, checked)
+        classes, codes = encode_labels(y, weights)
+        Phi, kept, row_weights = self._fit_parts(X, checked, codes, y, weights)
+        self.classes_ = classes
+        choice = ridge.loo_features(
+            np.asarray(Phi),
+            signed_targets(codes[kept], len(self.classes_)),
+            row_weights,
+            self.ridge_.fit_intercept,
+            alphas=[self.ridge_.alpha_],
+        )
+        self.temperature_ = fit_temperature(choice.predictions, codes[kept], row_weights)
+        return self
+
+    def decision_function(self, X):
+        """Return the scores of the ridge readout.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, positive for ``classes_[1]``.
+        """
+        return self._readout(X, "decision_function")
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        return self._readout(X, "predict")
+
+    def predict_proba(self, X):
+        """Predict probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        scores = self.decision_function(X)
+        return probabilities_of_scores(self.temperature_ * scores)

@@ -1,0 +1,143 @@
+"""Regression with binarizer, features and readout trained jointly."""
+
+import numpy as np
+from sklearn.base import MultiOutputMixin, RegressorMixin
+
+from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu.end_to_end.base import EndToEnd
+from skopu.kernel_ridge.regressor import OPUKernelRidge
+
+
+class EndToEndOPURegressor(MultiOutputMixin, RegressorMixin, EndToEnd):
+    r"""Regression with codes, OPU features and readout trained jointly.
+
+    Trains the encoder of :class:`SupervisedBinarizer` with a readout through the device
+    (equation 6 of [1]_, or equation 10 with ``binarizer__objective="isolated"``), then refits
+    the readout by ridge on the features that prediction will use.
+
+    Parameters
+    ----------
+    binarizer : SupervisedBinarizer or None, default=None
+        Holds the settings of the training; None: the defaults. Nested parameters can be set
+        at once: ``EndToEndOPURegressor().set_params(binarizer__n_bits=32)``. Its ``opu``,
+        ``n_components``, ``loss`` and ``warm_start`` are replaced by those that the other
+        parts imply.
+    features : OPURandomFeatures or None, default=None
+        Holds device, number and form of the features, for training and prediction;
+        ``gamma="learn"`` is learned jointly with the encoder. None: device and number of
+        components are taken from ``binarizer``; for the mean, which takes no pass, at least
+        k(k + 1)/2 components, up to 4096, so that they span all quadratic forms of the bits.
+    ridge : OPUKernelRidge or None, default=None
+        The final readout; None: ``OPUKernelRidge(alpha="loo")``. Its kernel is set to "linear".
+    prediction : {"draws", "threshold", "mean"}, default="draws"
+        What the readout is fitted to and predicts from: the average of the features of
+        ``n_draws`` seeded draws of the codes; those of the most probable code, one pass; or the
+        expected features in closed form, without any pass, where the device's matrix is known.
+    n_draws : int, default=10
+        S, draws a row, for "draws". The thresholds are the same for every row and stratified
+        over the draws, so a row's prediction does not depend on the rows beside it.
+    warm_start : bool, default=False
+        Go on from the last fit. One that was cut short by the device is completed: training is not
+        repeated, and neither are passes of the readout (if rows and parameters are the same).
+        After one that was finished under ``warm_start``, the encoder is trained for another
+        ``max_iter`` minibatches.
+    random_state : int, RandomState instance or None, default=None
+        Source of training (where ``binarizer`` has none of its own) and of the draws.
+    verbose : int, default=0
+        Above 0: a progress bar.
+
+    Attributes
+    ----------
+    binarizer_ : SupervisedBinarizer
+        The fitted encoder.
+    features_ : OPURandomFeatures
+        The fitted features.
+    ridge_ : OPUKernelRidge
+        The fitted readout.
+    thresholds_ : ndarray of shape (n_draws, n_bits)
+        A bit of draw s is 1 where its probability exceeds ``thresholds_[s]``.
+    n_iter_ : int
+        Minibatches done.
+    n_passes_ : int
+        Codes that went through the device during ``fit``.
+    history_ : dict of lists
+        As in :class:`SupervisedBinarizer`.
+    n_features_in_ : int
+        Number of features d seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    EndToEndOPUClassifier : The classifier.
+    OPUKernelRidge : Drop-in for ``KernelRidge``; one pass a row.
+    ConvergenceDisplay : Draws the training.
+
+    References
+    ----------
+    .. [1] Kozyrskiy et al., "Binarization for Optical Processing Units via REINFORCE", 2021.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skopu import EndToEndOPURegressor
+    >>> X, X_test, y, y_test = train_test_split(*load_diabetes(return_X_y=True), random_state=0)
+    >>> model = EndToEndOPURegressor(random_state=0)
+    >>> model.set_params(binarizer__n_bits=16, binarizer__max_iter=100).fit(X, y)
+    EndToEndOPURegressor(binarizer=SupervisedBinarizer(max_iter=100, n_bits=16),
+                         random_state=0)
+    >>> bool(model.score(X_test, y_test) > 0.2)
+    True
+    >>> model.to_pipeline().predict(X_test).shape
+    (111,)
+    """
+
+    _loss = "squared_error"
+    _ridge_class = OPUKernelRidge
+    _parameter_constraints = {**EndToEnd._parameter_constraints, "ridge": [OPUKernelRidge, None]}
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train encoder and readout, then refit the readout.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        DeviceFault
+            If the device fails. ``warm_start=True`` lets the next fit go on.
+        PassBudgetError
+            If the device's budget is too small for the readout. Training stops in time for it.
+        """
+        checked, y = validate_data(
+            self, X, y, accept_sparse="csr", dtype="numeric", multi_output=True, y_numeric=True
+        )
+        y = y.astype(np.float64)
+        self._fit_parts(X, checked, y, y, check_weights(sample_weight, checked))
+        return self
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        """
+        return self._readout(X, "predict")

@@ -1,0 +1,1 @@
+"""Quadratic forms of bits: what every linear readout of OPU features is."""

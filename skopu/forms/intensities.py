@@ -1,0 +1,156 @@
+"""Intensities as quadratic forms of the bits: of a known matrix, or fitted to past answers."""
+
+import torch
+
+from skopu.forms.quadratic import QuadraticForms
+
+_MAX_ANSWERS = 2048
+_GROWTH = 4  # passes made between two fits grow by this factor: codes change ever more slowly
+
+
+class KnownIntensities:
+    """Forms of the intensities of a device whose matrix is known.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (D, k), complex
+    like : Tensor
+        Of the dtype and on the device that are wanted.
+    """
+
+    def __init__(self, matrix, like):
+        R = torch.from_numpy(matrix)
+        # Of the real above the imaginary parts, |r'z|^2 is a sum of two squares.
+        self._parts = torch.cat([R.real, R.imag]).to(like)
+
+    def combine(self, codes, weights):
+        """Return combinations (m, q) of the intensities of codes (m, k), weights (D, q).
+
+        Differentiable in the weights; the intensities themselves are never made.
+        """
+        columns = [_Collapsed.apply(w, self._parts, codes) for w in weights.repeat(2, 1).unbind(1)]
+        return torch.stack(columns, 1)
+
+    def forms(self, weights):
+        """Return the forms of combinations of intensities with weights (D, q)."""
+        columns = weights.repeat(2, 1).unbind(1)
+        pairs = torch.stack([_weighted_gram(self._parts, w) for w in columns])
+        zeros = torch.zeros_like(pairs[..., 0])
+        return QuadraticForms.from_bits(zeros[:, 0], zeros, pairs)
+
+
+def _weighted_gram(matrix, weights):
+    """Return A' diag(w) A, shape (k, k)."""
+    return (matrix * weights[:, None]).T @ matrix
+
+
+class _Collapsed(torch.autograd.Function):
+    """The form z' A' diag(w) A z of codes z, with the gradient for w only.
+
+    Both ways pass through a k by k matrix: A' diag(w) A, and the weighted sum of zz'. Left to
+    itself, autograd would also keep and traverse every step in between.
+    """
+
+    @staticmethod
+    def forward(ctx, weights, matrix, codes):
+        ctx.save_for_backward(matrix, codes)
+        return torch.linalg.vecdot(codes @ _weighted_gram(matrix, weights), codes)
+
+    @staticmethod
+    def backward(ctx, slope):
+        matrix, codes = ctx.saved_tensors
+        return torch.linalg.vecdot(matrix @ _weighted_gram(codes, slope), matrix), None, None
+
+
+# What FittedIntensities has learned.
+_KEPT = ("_codes", "_intensities", "_next_collection", "_centred", "_weights")
+
+
+class FittedIntensities:
+    r"""Forms of a device's intensities, by kernel ridge regression on its answers.
+
+    An intensity :math:`|r^\top z|^2` is a quadratic form of the bits, of which nothing is known
+    but :math:`r \sim CN(0, I)`. So it is a random function of codes with a known covariance:
+    with :math:`c = z - \tfrac12` its linear weights have variance (k + 1)/2 and those of the
+    products :math:`c_i c_j` variance 2, hence the kernel
+
+    .. math:: k^2 + \tfrac{k + 1}{2} c^\top c' + (c^\top c')^2 - \tfrac{k}{16}
+
+    where the first term lets the level free. One factorisation for M answers serves all D
+    intensities, and the form of any linear combination of them follows from M numbers. Once
+    there are more than k(k + 1)/2 varied codes, a device without noise is known exactly;
+    before, its answers to codes like those seen are.
+
+    Answers are taken from the passes that training makes anyway: M in a row, then a fit; when
+    the passes are four times as many, M/2 new ones take the place of half of the old.
+
+    Parameters
+    ----------
+    n_bits : int
+        k.
+    penalty : float
+        Share of an intensity's variance over codes that is noise.
+    """
+
+    def __init__(self, n_bits, penalty):
+        self.penalty = penalty
+        self._n_answers = min(_MAX_ANSWERS, n_bits * (n_bits + 1))
+        self._codes, self._intensities = [], []
+        self._next_collection = 0
+        self._centred = self._weights = None
+
+    def wants_answers(self, n_passes):
+        """Whether answers are to be collected once ``n_passes`` have been made."""
+        return n_passes >= self._next_collection
+
+    def add(self, codes, intensities, n_passes):
+        """Collect answers (m, D) to codes (m, k), and fit when there are enough.
+
+        The first ones are fitted at once, and again whenever their number has doubled, so that
+        there is a model from the first step on.
+        """
+        self._codes.append(codes)
+        self._intensities.append(intensities)
+        n_held = sum(map(len, self._codes))
+        n_fitted = 0 if self._centred is None else len(self._centred)
+        if n_held >= self._n_answers:
+            self._fit()
+            # Half of the answers stay: early codes are more varied than those of a sharp encoder.
+            self._codes = [torch.cat(self._codes)[: self._n_answers : 2]]
+            self._intensities = [torch.cat(self._intensities)[: self._n_answers : 2]]
+            self._next_collection = _GROWTH * n_passes
+        elif n_held >= 2 * n_fitted and n_fitted < self._n_answers:
+            self._fit()
+
+    def state(self):
+        """Return numbers, lists and tensors that ``load`` takes."""
+        return {name: getattr(self, name) for name in _KEPT}
+
+    def load(self, state):
+        """Go on from what ``state`` returned."""
+        vars(self).update(state)
+
+    def forms(self, weights):
+        """Return the forms of combinations of intensities with weights (D, q)."""
+        shares = self._weights @ weights  # (M, q)
+        n_bits = self._centred.shape[1]
+        c = self._centred
+        bias = n_bits**2 * shares.sum(0)
+        linear = (n_bits + 1) / 2 * (shares.T @ c)
+        pairs = (shares.T[:, None] * c.T) @ c
+        pairs.diagonal(dim1=-2, dim2=-1).zero_()
+        return QuadraticForms(bias, linear, pairs)
+
+    def _fit(self):
+        """Solve for the weights (M, D) of the answers held."""
+        codes = torch.cat(self._codes)[: self._n_answers]
+        intensities = torch.cat(self._intensities)[: self._n_answers]
+        centred = codes.double() - 0.5
+        n_bits = centred.shape[1]
+        products = centred @ centred.T
+        kernel = n_bits**2 + (n_bits + 1) / 2 * products + products.square() - n_bits / 16
+        # An intensity varies by k(k + 1)/8 + k(k - 1)/16 about its level.
+        noise = self.penalty * (3 * n_bits + 1) * n_bits / 16
+        kernel.diagonal().add_(noise)
+        weights = torch.cholesky_solve(intensities.double(), torch.linalg.cholesky(kernel))
+        self._centred, self._weights = centred.to(intensities), weights.to(intensities)

@@ -1,0 +1,1 @@
+"""Features of an Optical Processing Unit, and ridge regression on them."""

@@ -1,0 +1,299 @@
+"""Classification by ridge regression with the kernel of an Optical Processing Unit."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+
+from skopu._core.dask import count_labels, is_dask
+from skopu._core.targets import check_several_classes, signed_targets
+from skopu._core.validation import Interval, StrOptions, check_weights, fit_context
+from skopu.kernel_ridge.base import CHOICES, OPURidge, adds, streams
+from skopu.kernel_ridge.streaming import reader
+
+
+class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
+    r"""Classifier by ridge regression with the kernel of an Optical Processing Unit.
+
+    Labels become targets -1 and 1, one column for each class if there are more than two, and
+    :class:`OPUKernelRidge` is fitted to them; the largest output wins, as in
+    :class:`~sklearn.linear_model.RidgeClassifier`.
+
+    Parameters
+    ----------
+    alpha : float, "loo" or "gcv", default=1
+        Penalty; "loo": the best of 41 by exact leave-one-out squared error; "gcv": by
+        generalised cross-validation, as in :class:`OPUKernelRidge`.
+    alphas : array-like of shape (n_alphas,) or None, default=None
+        Penalties that "loo" and "gcv" try; None: the 41 above.
+    kernel : {"auto", "opu", "linear", "rbf", "precomputed"}, default="auto"
+        As in :class:`OPUKernelRidge`.
+    gamma : float or None, default=None
+        As in :class:`OPUKernelRidge`.
+    n_components : int, default=1024
+        D, number of random features, for "opu" and "rbf".
+    opu : {"simulated"}, OPUDevice or None, default="simulated"
+        The device, for "opu".
+    binarizer : transformer or None, default=None
+        Makes codes of real X, for "opu", as in :class:`OPUKernelRidge`. None: a
+        ``SupervisedBinarizer`` trained with cross-entropy.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept, unpenalised.
+    gram : {"float64", "float32", "int7"}, default="float64"
+        As in :class:`OPUKernelRidge`.
+    chunk_size : int or None, default=None
+        As in :class:`OPUKernelRidge`.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied with those of the rows. "balanced": inverse to their
+        frequencies.
+    random_state : int, RandomState instance or None, default=None
+        Source for the binarizer and the Fourier features.
+    verbose : int, default=0
+        Above 0: progress of the sums, and of the default binarizer.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    coef_ : ndarray of shape (1, n_components) or (n_classes, n_components)
+        Weights of the features; for "precomputed", ``dual_coef_`` instead, of shape
+        (n_samples, 1) or (n_samples, n_classes).
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts.
+    kernel_, binarizer_, features_, alpha_, loo_error_
+        As in :class:`OPUKernelRidge`.
+    n_features_in_ : int
+        Number of columns seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had any.
+
+    See Also
+    --------
+    OPUKernelRidge : The regressor.
+    EndToEndOPUClassifier : Trains binarizer, features and readout jointly; has probabilities.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skopu import OPUKernelRidgeClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.integers(0, 2, size=(200, 10))
+    >>> y = np.where(X[:, 0] ^ X[:, 1], "odd", "even")
+    >>> model = OPUKernelRidgeClassifier(alpha=0.1).fit(X[:150], y[:150])
+    >>> round(model.score(X[150:], y[150:]), 2)
+    1.0
+    """
+
+    _parameter_constraints = {
+        **OPURidge._parameter_constraints,
+        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions(CHOICES)],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        alpha=1,
+        *,
+        alphas=None,
+        kernel="auto",
+        gamma=None,
+        n_components=1024,
+        opu="simulated",
+        binarizer=None,
+        fit_intercept=True,
+        gram="float64",
+        chunk_size=None,
+        class_weight=None,
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            alpha,
+            alphas=alphas,
+            kernel=kernel,
+            gamma=gamma,
+            n_components=n_components,
+            opu=opu,
+            binarizer=binarizer,
+            fit_intercept=fit_intercept,
+            gram=gram,
+            chunk_size=chunk_size,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; a kernel matrix of shape (n_samples, n_samples) for "precomputed".
+        y : array-like of shape (n_samples,)
+            Labels, of two classes or more.
+        sample_weight : float or array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+        """
+        if is_dask(X):
+            self._set_classes(*count_labels(y))
+            return self._fit_blocks(X, y, sample_weight)
+        self._resolve_kernel(X)
+        self._fit(*self._check_rows(X, y, sample_weight, reset=True, finds_classes=True))
+        self._publish()
+        return self
+
+    @available_if(adds)
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Add rows to those of earlier calls, and solve again.
+
+        As :meth:`OPUKernelRidge.partial_fit`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will come; needed in the first call.
+        sample_weight : float or array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+        """
+        if not hasattr(self, "_equations"):
+            classes = getattr(self, "classes_", None) if classes is None else classes
+            if classes is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            self._set_classes(np.unique(classes))
+        return self._fit_part(X, y, sample_weight)
+
+    @available_if(streams)
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_chunks(self, chunks, classes=None):
+        """Fit the model to chunks of rows, one in memory at a time, and solve once.
+
+        As :meth:`OPUKernelRidge.fit_chunks`.
+
+        Parameters
+        ----------
+        chunks : iterable of (X, y) or (X, y, sample_weight), or callable
+            Rows, labels, and weights if any; a callable returns such an iterable.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will come. None: they are looked for in a pass of its own, which
+            an iterator does not have.
+
+        Returns
+        -------
+        self : object
+        """
+        if classes is None:
+            make_chunks, repeats = reader(chunks)
+            if not repeats:
+                raise ValueError(
+                    "classes must be given with an iterator, which can be read only once: pass "
+                    "them, or a list or a function that returns a new iterator."
+                )
+            self._set_classes(*_count_labels(chunk[1] for chunk in make_chunks()))
+        else:
+            self._set_classes(np.unique(classes))
+        return self._fit_chunks(chunks)
+
+    def decision_function(self, X):
+        """Return the outputs of the readout.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; for "precomputed" the kernel with the rows seen in ``fit``.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, positive for ``classes_[1]``.
+        """
+        if is_dask(X):
+            n_columns = None if len(self.classes_) == 2 else len(self.classes_)
+            meta = np.empty(0 if n_columns is None else (0, 0))
+            return self._lazily("decision_function", X, n_columns, meta)
+        decision = self._decision(X)
+        return decision[:, 0] if decision.shape[1] == 1 else decision
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; for "precomputed" the kernel with the rows seen in ``fit``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        if is_dask(X):
+            return self._lazily("predict", X, None, np.empty(0, self.classes_.dtype))
+        scores = self.decision_function(X)
+        winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[winners]
+
+    def _check_rows(self, X, y, sample_weight, reset, finds_classes=False):
+        """Return validated X, class numbers, targets (n, q) and weights."""
+        X, y = self._validate(X, y, reset=reset)
+        check_classification_targets(y)
+        weights = check_weights(sample_weight, X)
+        if finds_classes:
+            self._set_classes(*np.unique(y, return_counts=True))
+        numbers = np.searchsorted(self.classes_, y)
+        known = self.classes_[np.minimum(numbers, len(self.classes_) - 1)] == y
+        if not known.all():
+            raise ValueError(
+                f"y holds label(s) that are not among the classes {self.classes_.tolist()}, such "
+                f"as {y[~known].tolist()[0]!r}: name all of them in classes."
+            )
+        weights = weights * self._class_weights[numbers]
+        if finds_classes:
+            check_several_classes(np.unique(y[weights > 0]))
+        return X, numbers, signed_targets(numbers, len(self.classes_)), weights
+
+    def _set_classes(self, classes, counts=None):
+        """Store the sorted labels and the weight of each; ``counts`` of rows for "balanced"."""
+        check_several_classes(classes)
+        self.classes_, self._flat = classes, False
+        self._class_weights = np.ones(len(classes))
+        if self.class_weight == "balanced":
+            if counts is None:
+                raise ValueError(
+                    "class_weight='balanced' takes the counts of all labels, which are not "
+                    "known yet: pass a dict of weights, or no classes and chunks that can be "
+                    "read twice."
+                )
+            self._class_weights = counts.sum() / (len(classes) * counts)
+        elif self.class_weight is not None:
+            self._class_weights = compute_class_weight(
+                self.class_weight, classes=classes, y=classes
+            )
+        if (self._class_weights < 0).any():
+            raise ValueError(f"class_weight must not be negative, got {self.class_weight}.")
+
+
+def _count_labels(targets):
+    """Return the sorted labels of several arrays, and how often each of them comes."""
+    totals = {}
+    for y in targets:
+        for label, count in zip(*np.unique(np.asarray(y), return_counts=True)):
+            totals[label] = totals.get(label, 0) + count
+    labels = np.array(sorted(totals))
+    return labels, np.array([totals[label] for label in sorted(totals)])

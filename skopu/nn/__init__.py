@@ -1,1 +1,0 @@
-"""Torch modules that the estimators are made of."""

@@ -1,0 +1,1 @@
+"""Ridge regression: normal equations, solvers, and one path for many penalties."""

@@ -1,0 +1,1 @@
+"""Learned IF-THEN rules: Neural DNF."""

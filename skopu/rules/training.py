@@ -1,0 +1,108 @@
+"""Training rules in disjunctive normal form, from arrays to arrays."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from skopu._core.random import draw_seeds
+from skopu.rules.network import DNF
+from skopu.training.binary_optimizer import make_binary_optimizer
+from skopu.training.loop import minibatches, run_loop
+
+
+@dataclass(frozen=True)
+class TrainedDNF:
+    """What training leaves: ``members`` (C, R, K), ``in_use`` (C, R), and the record."""
+
+    members: np.ndarray
+    in_use: np.ndarray
+    history: dict
+    n_iter: int
+
+
+def train_dnf(literals, targets, weights, settings, seed):
+    r"""Train one formula for each column of the targets.
+
+    The loss is :math:`\frac1n \sum_i \sum_c (f_c(x_i) - y_{ic})^2`, which for binary
+    memberships is the number of wrong values a row, plus ``literal_penalty`` times the mean
+    number of literals in a rule. Unlike the log loss it is finite for formulas that are sure
+    and wrong.
+
+    Parameters
+    ----------
+    literals : ndarray of shape (n, K)
+        Zeros and ones.
+    targets : ndarray of shape (n, C)
+        Zeros and ones.
+    weights : ndarray of shape (n,)
+        Weights of the rows.
+    settings : object
+        Anything with the training parameters of ``NeuralDNFClassifier`` as attributes.
+    seed : int
+
+    Returns
+    -------
+    trained : TrainedDNF
+    """
+    start_seed, batch_seed = draw_seeds(seed, 2)
+    device = settings.torch_device
+    absent = torch.tensor(1 - literals, dtype=torch.float32, device=device)
+    targets = torch.tensor(targets, dtype=torch.float32, device=device)
+    weights = torch.tensor(weights / weights.mean(), dtype=torch.float32, device=device)
+    model = DNF(
+        targets.shape[1],
+        settings.n_rules,
+        literals.shape[1],
+        torch.Generator(device).manual_seed(start_seed),
+        method=settings.weight_optimizer,
+        adaptive_noise=settings.adaptive_noise,
+    ).to(device)
+    batches = minibatches(len(literals), settings.batch_size, batch_seed)
+
+    def loss(rows):
+        values, n_literals = model(absent[rows])
+        errors = (values - targets[rows]).square().sum(1)
+        return (weights[rows] * errors).mean(), settings.literal_penalty * n_literals
+
+    def step():
+        model.train()
+        error, penalty = loss(torch.as_tensor(next(batches), device=device))
+        return error.item(), error + penalty, 0
+
+    @torch.no_grad()
+    def loss_of_rules():
+        model.eval()
+        return sum(loss(slice(None))).item()
+
+    share = min(1.0, settings.batch_size / len(literals))
+    run = _run(model, step, loss_of_rules, settings, share)
+    return TrainedDNF(
+        members=model.literals.hard().bool().cpu().numpy(),
+        in_use=model.rules.hard().bool().squeeze(1).cpu().numpy(),
+        history=run.history,
+        n_iter=run.n_iter,
+    )
+
+
+def _run(model, step, loss_of_rules, settings, share):
+    """Run the loop; return its ``Run``.
+
+    With noise the loss of a step is not that of the rules as they will be used, so these are
+    judged on all rows at each record, and the best ones are kept.
+    """
+    optimizer = make_binary_optimizer(
+        model, learning_rate=settings.learning_rate, gamma=settings.gamma, tau=settings.tau
+    )
+    return run_loop(
+        model,
+        step,
+        optimizer,
+        max_iter=settings.max_iter,
+        share=share,
+        description="training rules",
+        verbose=settings.verbose,
+        validate=loss_of_rules,
+        patience=math.inf,
+    )
