@@ -5,11 +5,33 @@ a weight of 2 would not equal a row given twice, as scikit-learn's contract for
 ``sample_weight`` asks.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import gen_batches
 
 _CHUNK_VALUES = 2**18  # hashed at a time: a few MB of float64 and uint64
+
+
+class Rows(NamedTuple):
+    """Rows that a model is trained on: validated, each different one once, in canonical order.
+
+    A public ``fit`` makes them, once, and hands them to everything that trains.
+
+    Attributes
+    ----------
+    X : ndarray or CSR matrix of shape (m, d)
+    Y : ndarray of shape (m, q)
+    weights : ndarray of shape (m,), positive
+    kept : ndarray of shape (m,)
+        Where the rows stood in what the user gave.
+    """
+
+    X: object
+    Y: np.ndarray
+    weights: np.ndarray
+    kept: np.ndarray
 
 
 def merge_repeated_rows(X, Y, weights):
@@ -23,10 +45,8 @@ def merge_repeated_rows(X, Y, weights):
 
     Returns
     -------
-    X, Y, weights : the same kinds, with m <= n rows
-        In an order that depends on the set of rows only.
-    kept : ndarray of shape (m,)
-        Where the rows stood.
+    rows : Rows
+        m <= n of them, in an order that depends on their set only.
 
     Notes
     -----
@@ -34,7 +54,7 @@ def merge_repeated_rows(X, Y, weights):
     ones are taken for equal is 3e-8, and the harm is one row left out of a training set.
     """
     kept, merged = distinct_rows(X, Y, weights)
-    return X[kept], Y[kept], merged, kept
+    return Rows(X[kept], Y[kept], merged, kept)
 
 
 def distinct_rows(X, Y, weights):

@@ -1,0 +1,69 @@
+"""A fit made on the side: it takes the place of the last one when it is whole, or not at all.
+
+Between its first and its last line a fit is neither the old model nor the new one. An error, an
+interruption or a device that fails would leave such a mixture behind, and it would predict. So
+the method works on a stand-in, and the estimator takes over the stand-in's attributes in one
+assignment at the end.
+"""
+
+from functools import wraps
+
+
+def whole(fit):
+    """Decorate ``fit`` or ``partial_fit``: what does not end well leaves the estimator as it was.
+
+    The method sees a stand-in with the same attributes, except that a fit that starts anew (not
+    ``partial_fit``, and not under ``warm_start=True``) finds none of those that end in an
+    underscore. Attributes named in the class's ``_carried`` go over to the estimator even if the
+    method fails: what a next fit needs to go on.
+
+    Put it below ``fit_context``.
+    """
+
+    @wraps(fit)
+    def fit_whole(self, *args, **kwargs):
+        side = object.__new__(type(self))
+        goes_on = fit.__name__ == "partial_fit" or getattr(self, "warm_start", False)
+        side.__dict__.update(vars(self) if goes_on else _settings(self))
+        try:
+            fit(side, *args, **kwargs)
+        except BaseException as error:
+            if any(kept is side for kept in getattr(error, "_fits_to_keep", ())):
+                self.__dict__ = side.__dict__
+            else:
+                names = getattr(self, "_carried", ())
+                self.__dict__.update({n: vars(side)[n] for n in names if n in vars(side)})
+            raise
+        self.__dict__ = side.__dict__
+        return self
+
+    return fit_whole
+
+
+def keep_despite(error, estimator):
+    """Let what ``estimator`` has by now be kept although its fit ends with ``error``.
+
+    For a fit that a device cuts short: what was learned by then is a model of its own.
+
+    Parameters
+    ----------
+    error : Exception
+        About to be raised.
+    estimator : estimator
+        ``self`` in a method under ``whole``.
+
+    Returns
+    -------
+    error : Exception
+    """
+    error._fits_to_keep = [*getattr(error, "_fits_to_keep", ()), estimator]
+    return error
+
+
+def _settings(estimator):
+    """Attributes that no fit has made: parameters, and what scikit-learn keeps beside them."""
+    return {
+        name: value
+        for name, value in vars(estimator).items()
+        if not name.endswith("_") or name.startswith("__")
+    }
