@@ -11,10 +11,10 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
 from skopu import BinaryMLPClassifier, ConvergenceDisplay
+from skopu.discrete import training as binary_network
 from skopu.discrete.training import BinaryNetwork
 from skopu.exceptions import InterruptedFitWarning
 from skopu.penalties import BinaryQuantizer
-from skopu.training import binary_network
 
 OPTIMIZERS = ("bop", "ste", "sigmoid", "gumbel", "real")
 

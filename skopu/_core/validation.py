@@ -8,7 +8,10 @@ from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as openmp_
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+REAL = (np.float64, np.float32)  # dtypes of rows that are kept; others become the first
+
 __all__ = [
+    "REAL",
     "HasMethods",
     "Interval",
     "StrOptions",

@@ -10,6 +10,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.fitting import keep_despite
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.validation import (
@@ -101,6 +102,10 @@ class DFANetwork(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    def _goes_on(self):
+        """Whether ``fit`` goes on from the last one."""
+        return self.warm_start and hasattr(self, "coefs_")
+
     def _train(self, X, targets, weights, *, is_partial):
         """Train on checked rows; start anew unless there is something to go on from."""
         # torch is loaded by the first fit, not by importing the package.
@@ -110,7 +115,7 @@ class DFANetwork(BaseEstimator):
         hidden = check_layer_sizes(self.hidden_layer_sizes, min_layers=1)
         check_projector(self)
         n_outputs = targets.values.shape[1]
-        goes_on = hasattr(self, "coefs_") and (is_partial or self.warm_start)
+        goes_on = self._goes_on() or (is_partial and hasattr(self, "coefs_"))
         if not goes_on:
             self._start([X.shape[1], *hidden, n_outputs])
         self._check_unchanged([X.shape[1], *hidden, n_outputs])
@@ -187,7 +192,7 @@ class DFANetwork(BaseEstimator):
                 [*before, trained.alignment.reshape(-1, len(self.coefs_) - 1)]
             )
         if trained.fault is not None:
-            raise trained.fault
+            raise keep_despite(trained.fault, self)
 
     def _outputs(self, X):
         check_is_fitted(self)

@@ -1,16 +1,16 @@
 """Classification by a network trained by direct feedback alignment."""
 
 import numpy as np
-from scipy.special import softmax
-from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.multiclass import unique_labels
 
+from skopu._core.classification import LabelFit, ProbabilisticClassifier
+from skopu._core.fitting import whole
 from skopu._core.targets import Targets, check_several_classes
-from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu._core.validation import fit_context
 from skopu.dfa.base import DFANetwork
 
 
-class DFAClassifier(ClassifierMixin, DFANetwork):
+class DFAClassifier(LabelFit, ProbabilisticClassifier, DFANetwork):
     r"""Multilayer perceptron trained by direct feedback alignment.
 
     With :math:`a_i = W_i h_{i-1} + b_i`, :math:`h_i = f(a_i)` and softmax outputs, the update of
@@ -124,41 +124,11 @@ class DFAClassifier(ClassifierMixin, DFANetwork):
     True
     """
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Train the network.
-
-        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
-        keeps the best state. If the projector raises, so does the fit, with the state of that
-        moment kept: ``warm_start=True`` or ``partial_fit`` go on from there.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; sparse ones are made dense one minibatch at a time.
-        y : array-like of shape (n_samples,)
-            Labels, of two classes or more.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        IncompatiblePartsError
-            If there is a projector and the errors are not encoded.
-        """
-        X, y = self._validate(X, y, reset=True)
-        weights = check_weights(sample_weight, X)
-        classes = np.unique(y[weights > 0])
-        check_several_classes(classes)
-        self._check_same_classes(classes)
-        self.classes_ = classes
-        return self._train(X, self._targets(y), weights, is_partial=False)
+    def _fit_codes(self, X, codes, weights):
+        self._train(X, self._targets(codes), weights, is_partial=False)
 
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Go once through some rows, at the constant rate ``learning_rate_init``.
 
@@ -178,7 +148,7 @@ class DFAClassifier(ClassifierMixin, DFANetwork):
         self : object
         """
         is_first = not hasattr(self, "coefs_")
-        X, y = self._validate(X, y, reset=is_first)
+        X, y, weights = self._check_labelled(X, y, sample_weight, reset=is_first)
         if is_first:
             if classes is None:
                 raise ValueError(
@@ -192,54 +162,15 @@ class DFAClassifier(ClassifierMixin, DFANetwork):
                 f"y has labels {sorted(unknown, key=str)[:5]}, which are not among the classes "
                 "of the first call of partial_fit: name all of them there."
             )
-        return self._train(X, self._targets(y), check_weights(sample_weight, X), is_partial=True)
+        codes = np.searchsorted(self.classes_, y)
+        return self._train(X, self._targets(codes), weights, is_partial=True)
 
-    def _validate(self, X, y, reset):
-        X, y = validate_data(
-            self, X, y, reset=reset, accept_sparse="csr", dtype=(np.float64, np.float32)
-        )
-        check_classification_targets(y)
-        return X, y
-
-    def _check_same_classes(self, classes):
-        goes_on = self.warm_start and hasattr(self, "coefs_")
-        if goes_on and not np.array_equal(classes, self.classes_):
+    def _check_classes(self, classes):
+        if self._goes_on() and not np.array_equal(classes, self.classes_):
             raise ValueError(
                 f"warm_start=True needs the classes of the last fit, {self.classes_.tolist()}, "
                 f"and y has {classes.tolist()}: use partial_fit or warm_start=False."
             )
 
-    def _targets(self, y):
-        # A row of weight zero may hold a label of its own; whatever it becomes, it is left out.
-        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+    def _targets(self, codes):
         return Targets(np.eye(len(self.classes_))[codes], "cross_entropy")
-
-    def predict(self, X):
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-        """
-        best = self._outputs(X).argmax(axis=1)
-        return self.classes_[best]
-
-    def predict_proba(self, X):
-        """Predict probabilities of the classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
-        """
-        return softmax(self._outputs(X), axis=1)

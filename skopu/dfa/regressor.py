@@ -1,14 +1,15 @@
 """Regression by a network trained by direct feedback alignment."""
 
 import numpy as np
-from sklearn.base import RegressorMixin
 
+from skopu._core.fitting import whole
+from skopu._core.regression import OutputRegressor, TargetFit
 from skopu._core.targets import Targets
-from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu._core.validation import fit_context
 from skopu.dfa.base import DFANetwork
 
 
-class DFARegressor(RegressorMixin, DFANetwork):
+class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
     r"""Multilayer perceptron for regression, trained by direct feedback alignment.
 
     As :class:`DFAClassifier`, with half the squared error of standardised targets for loss. The
@@ -91,32 +92,11 @@ class DFARegressor(RegressorMixin, DFANetwork):
     True
     """
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Train the network; see :meth:`DFAClassifier.fit` for interruptions and faults.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; sparse ones are made dense one minibatch at a time.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        IncompatiblePartsError
-            If there is a projector and the errors are not encoded.
-        """
-        is_first = not (self.warm_start and hasattr(self, "coefs_"))
-        return self._fit(X, y, sample_weight, is_first=is_first, is_partial=False)
+    def _fit_targets(self, X, Y, weights):
+        self._fit(X, Y, weights, is_first=not self._goes_on(), is_partial=False)
 
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def partial_fit(self, X, y, sample_weight=None):
         """Go once through some rows, at the constant rate ``learning_rate_init``.
 
@@ -134,27 +114,15 @@ class DFARegressor(RegressorMixin, DFANetwork):
         self : object
         """
         is_first = not hasattr(self, "coefs_")
-        return self._fit(X, y, sample_weight, is_first=is_first, is_partial=True)
+        checked = self._check_measured(X, y, sample_weight, reset=is_first)
+        return self._fit(*checked, is_first=is_first, is_partial=True)
 
-    def _fit(self, X, y, sample_weight, *, is_first, is_partial):
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=is_first or not is_partial,
-            accept_sparse="csr",
-            dtype=(np.float64, np.float32),
-            multi_output=True,
-            y_numeric=True,
-        )
-        weights = check_weights(sample_weight, X)
-        values = y.reshape(len(y), -1).astype(np.float64)
+    def _fit(self, X, Y, weights, *, is_first, is_partial):
         if is_first:
-            self._set_scale(values, weights)
-            self._is_column = y.ndim == 1
-        if values.shape[1] == len(self.target_mean_):
-            values = (values - self.target_mean_) / self.target_scale_
-        return self._train(X, Targets(values, "squared_error"), weights, is_partial=is_partial)
+            self._set_scale(Y, weights)
+        if Y.shape[1] == len(self.target_mean_):  # another number is refused in training
+            Y = (Y - self.target_mean_) / self.target_scale_
+        return self._train(X, Targets(Y, "squared_error"), weights, is_partial=is_partial)
 
     def _set_scale(self, values, weights):
         self.target_mean_ = np.average(values, axis=0, weights=weights)
@@ -162,22 +130,5 @@ class DFARegressor(RegressorMixin, DFANetwork):
         flat = variance <= 1e-28 * np.square(self.target_mean_)
         self.target_scale_ = np.where(flat, 1.0, np.sqrt(variance))
 
-    def predict(self, X):
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-        """
-        values = self._outputs(X) * self.target_scale_ + self.target_mean_
-        return values[:, 0] if self._is_column else values
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
+    def _units(self, outputs):
+        return outputs * self.target_scale_ + self.target_mean_

@@ -3,25 +3,21 @@
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.classification import LabelFit, ProbabilisticClassifier
 from skopu._core.parts import PartsMixin
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
-from skopu._core.targets import encode_labels
 from skopu._core.validation import (
     HasMethods,
     Interval,
     StrOptions,
     check_layer_sizes,
-    check_weights,
-    fit_context,
     validate_data,
 )
 
@@ -29,7 +25,7 @@ _EPS = 1e-5  # under the root of a row's normalisation, as in training
 _CHUNK_ROWS = 4096
 
 
-class BinaryMLPClassifier(PartsMixin, ClassifierMixin, BaseEstimator):
+class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEstimator):
     r"""Multilayer perceptron with weights and activations -1 and 1.
 
     Layer l computes :math:`h_l = N(W_l\, \mathrm{sign}(h_{l-1}))` with W of entries -1 and 1
@@ -222,42 +218,18 @@ class BinaryMLPClassifier(PartsMixin, ClassifierMixin, BaseEstimator):
 
         return BinaryQuantizer() if self.penalty is None else resolve_penalty(self.penalty)
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Train the network.
-
-        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
-        keeps the best state.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; sparse ones are made dense one minibatch at a time.
-        y : array-like of shape (n_samples,)
-            Labels, of two classes or more.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-        """
+    def _fit_codes(self, X, codes, weights):
         # torch is loaded by the first fit, not by importing the package.
         from skopu.discrete.training import train_network
 
         hidden = check_layer_sizes(self.hidden_layer_sizes)
         self._check_pairs()
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32))
-        check_classification_targets(y)
-        weights = check_weights(sample_weight, X)
-        self.classes_, codes = encode_labels(y, weights)
         targets = np.eye(len(self.classes_))[codes]
         scaler_seed, train_seed = draw_seeds(self.random_state, 2)
         rows, targets, weights, _ = merge_repeated_rows(X, targets, weights)
         self.scaler_ = fit_scaler(self.scaler, rows, weights, scaler_seed)
         rows = apply_scaler(self.scaler_, rows)
         self._keep(train_network(rows, targets, weights, hidden, self, train_seed))
-        return self
 
     def _check_pairs(self):
         if self.penalty is not None and self.weight_optimizer not in ("real", "ste"):
@@ -287,37 +259,7 @@ class BinaryMLPClassifier(PartsMixin, ClassifierMixin, BaseEstimator):
         self.history_, self.n_iter_ = trained.history, trained.n_iter
         self.loss_curve_, self.loss_ = trained.loss_curve, trained.loss_curve[-1]
 
-    def predict(self, X):
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-        """
-        best = self._logits(X).argmax(axis=1)
-        return self.classes_[best]
-
-    def predict_proba(self, X):
-        """Predict probabilities of the classes, the softmax of the logits.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
-        """
-        return softmax(self._logits(X), axis=1)
-
-    def _logits(self, X):
+    def _outputs(self, X):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
         X = apply_scaler(self.scaler_, X)

@@ -5,24 +5,17 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.classification import LabelFit
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
-from skopu._core.targets import encode_labels
-from skopu._core.validation import (
-    Interval,
-    StrOptions,
-    check_weights,
-    fit_context,
-    validate_data,
-)
+from skopu._core.validation import Interval, StrOptions, validate_data
 from skopu.rules.conditions import condition_matrix, make_conditions
 from skopu.rules.rules import Rule, decide, drop_implied, order_rules, simplify
 
 
-class NeuralDNFClassifier(ClassifierMixin, BaseEstimator):
+class NeuralDNFClassifier(LabelFit, ClassifierMixin, BaseEstimator):
     r"""IF-THEN rules in the units of the columns, learned by gradient.
 
     Each class has a formula in disjunctive normal form over conditions such as ``age <= 41``:
@@ -127,6 +120,7 @@ class NeuralDNFClassifier(ClassifierMixin, BaseEstimator):
     Condition(feature=0, operator='<=', value=41.0)
     """
 
+    _dtypes = np.float64  # cuts are compared with values to the last bit
     _parameter_constraints = {
         "n_rules": [Interval(Integral, 1, None, closed="left")],
         "n_thresholds": [Interval(Integral, 1, None, closed="left")],
@@ -174,37 +168,13 @@ class NeuralDNFClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Learn the rules.
-
-        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
-        keeps the rules of the best state.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Labels, of two classes or more.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-        """
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
-        check_classification_targets(y)
-        weights = check_weights(sample_weight, X)
-        self.classes_, codes = encode_labels(y, weights)
+    def _fit_codes(self, X, codes, weights):
         (seed,) = draw_seeds(self.random_state, 1)
         X, codes, weights, _ = merge_repeated_rows(X, codes[:, None].astype(float), weights)
         columns = X.tocsc() if issparse(X) else X
         conditions = make_conditions(columns, weights, self.n_thresholds)
         formulas = self._train(columns, conditions, codes, weights, seed)
         self._set_rules(formulas, columns, codes.ravel().astype(int), weights)
-        return self
 
     def _train(self, X, conditions, codes, weights, seed):
         """Return the rules of each formula as lists of conditions, simplified."""
