@@ -234,7 +234,7 @@ def test_candidates_make_a_table_and_the_history_a_figure(diabetes):
 
 def test_interrupted_training_goes_on_to_the_readouts(diabetes, monkeypatch):
     """Oracle: the iterations done, and a model that predicts."""
-    from skopu.training import folds
+    from skopu.cross_fitted import training as folds
 
     X, _, y, _ = diabetes
     make_step, calls = folds._make_step, []
