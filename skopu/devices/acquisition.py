@@ -1,7 +1,5 @@
 """Frames from a device that can fail: in turn, in batches, looked at, and tried again."""
 
-from threading import RLock, Thread
-
 import numpy as np
 from sklearn.utils import gen_batches
 
@@ -23,59 +21,6 @@ _MOST_SATURATED = 0.5  # share of a frame's pixels at full scale
 
 class BadFrames(Exception):  # noqa: N818 - never seen outside this module but as a cause
     """What came back is not what was asked for."""
-
-
-class Line:
-    """The one way to a device: calls wait for each other, also for one that is overdue.
-
-    Copies and pickles are new lines, since they belong to another device.
-    """
-
-    def __init__(self):
-        self._lock, self._overdue = RLock(), None
-
-    def __enter__(self):
-        self._lock.acquire()
-        return self
-
-    def __exit__(self, *args):
-        self._lock.release()
-
-    def __reduce__(self):
-        return Line, ()
-
-    def call(self, ask, timeout):
-        """Return ``ask()``; raise ``TimeoutError`` if it takes longer than ``timeout`` seconds.
-
-        Python cannot stop a call that hangs. It is left to itself, what it may still return
-        is thrown away, and no other call goes out before it has ended.
-        """
-        if self._overdue is not None:
-            self._overdue.join(timeout)
-            if self._overdue.is_alive():
-                raise TimeoutError("still busy with an earlier call that did not return")
-            self._overdue = None
-        if timeout is None:
-            return ask()
-        outcome = []
-        thread = Thread(target=_run, args=(ask, outcome), name="skopu device", daemon=True)
-        self._overdue = thread
-        thread.start()
-        thread.join(timeout)
-        if thread.is_alive():
-            raise TimeoutError(f"no answer within timeout={timeout:g} s")
-        self._overdue = None
-        answer, error = outcome[0]
-        if error is not None:
-            raise error
-        return answer
-
-
-def _run(ask, outcome):
-    try:
-        outcome.append((ask(), None))
-    except BaseException as error:  # handed to the thread that asked
-        outcome.append((None, error))
 
 
 def acquire(device, ask, codes, n_columns, *, is_lit=None):
@@ -100,7 +45,7 @@ def acquire(device, ask, codes, n_columns, *, is_lit=None):
     DeviceFault
         If the device fails more than ``n_retries`` times in a row.
     """
-    with device._line() as line:
+    with device._meter.lock as lock:
         device._check_budget(len(codes))
         if not len(codes):
             return ask(slice(0, 0))
@@ -108,11 +53,11 @@ def acquire(device, ask, codes, n_columns, *, is_lit=None):
         for rows in gen_batches(len(codes), device.max_batch or len(codes)):
 
             def one_batch(rows=rows):
-                frames = line.call(lambda: ask(rows), device.timeout)
+                frames = lock.call(lambda: ask(rows), device.timeout)
                 return check_frames(device, frames, codes[rows], n_columns, is_lit)
 
             parts.append(_persist(device, one_batch, parts, rows.start, len(codes)))
-            device.n_passes += rows.stop - rows.start
+            device._meter.add(rows.stop - rows.start)
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -128,7 +73,7 @@ def _persist(device, one_batch, parts, n_done, n_codes):
         except (BadFrames, *device.fault_types) as error:
             fault = error
     if isinstance(fault, DeviceFault):  # of the device inside this one: it has said it all
-        device.n_passes += 0 if fault.partial is None else len(fault.partial)
+        device._meter.add(0 if fault.partial is None else len(fault.partial))
         fault.partial = _stack([*parts, fault.partial])
         raise fault
     name, kind = type(device).__name__, type(fault).__name__

@@ -7,8 +7,11 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from skopu.devices.acquisition import Line, acquire
-from skopu.exceptions import DeviceLimitError, NotBinaryError, PassBudgetError
+from skopu.devices.acquisition import acquire
+from skopu.devices.meter import Metered
+from skopu.exceptions import DeviceLimitError, NotBinaryError
+
+_ANSWERS = ("project", "_project", "_interfere")  # the methods that give them
 
 
 def check_codes(codes, argument="codes"):
@@ -64,7 +67,7 @@ def is_binary(X):
     return bool(np.isin(values, (0, 1)).all())
 
 
-class OPUDevice(BaseEstimator):
+class OPUDevice(Metered, BaseEstimator):
     r"""Base class of devices: codes in, raw intensities :math:`|Rz|^2` out.
 
     :math:`R` is the transmission matrix, complex of shape (D, k), with independent
@@ -91,9 +94,16 @@ class OPUDevice(BaseEstimator):
     max_passes : int or None
         Budget: a call that would make ``n_passes`` larger is refused before it is sent.
     known_matrix : bool
-        Whether ``matrix`` gives R. Closed forms and exact gradients need it.
+        Whether ``matrix`` gives R, which closed forms need, and gradients that look into the
+        device.
+    computable : bool
+        Whether the answers *are* :math:`|Rz|^2` of that matrix, so that arithmetic may give them
+        in the device's place; passes are then counted and not made. False for a machine, however
+        well its matrix is known: it is to be asked. A subclass that writes ``_project`` says so
+        itself if its answers are computable; it is never inherited from another's answers.
     n_passes : int
         Codes projected so far, the cost of using a machine. Failed attempts do not count.
+        Clones that scikit-learn makes share the count and the budget: they are one device.
     n_retries : int
         How often a batch is tried again after a fault.
     retry_wait : float
@@ -116,9 +126,8 @@ class OPUDevice(BaseEstimator):
     max_bits = None
     max_components = None
     max_batch = None
-    max_passes = None
     known_matrix = False
-    n_passes = 0
+    computable = False
     n_retries = 0
     retry_wait = 0.1
     timeout = None
@@ -127,8 +136,30 @@ class OPUDevice(BaseEstimator):
     full_scale = None
     fault_types = (OSError, RuntimeError, EOFError)
 
-    _n_reserved = 0
     _sleep = staticmethod(time.sleep)
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # Whoever changes the answers has to say again that arithmetic may take their place.
+        places = {
+            name: number for number, c in reversed([*enumerate(cls.__mro__)]) for name in vars(c)
+        }
+        if places["computable"] > min(places[name] for name in _ANSWERS):
+            cls.computable = False
+
+    def __sklearn_clone__(self):
+        twin = super().__sklearn_clone__()
+        twin._kept_meter = self._meter
+        return twin
+
+    @property
+    def max_passes(self):
+        """Budget of this object and its clones."""
+        return self._meter.max_passes
+
+    @max_passes.setter
+    def max_passes(self, budget):
+        self._meter.max_passes = budget
 
     def project(self, codes, n_components):
         r"""Project codes.
@@ -210,9 +241,9 @@ class OPUDevice(BaseEstimator):
         PassBudgetError
             If ``max_passes`` does not allow so many.
         """
-        with self._line():
+        with self._meter.lock:
             self._check_budget(n_codes)
-            self.n_passes += n_codes
+            self._meter.add(n_codes)
 
     @contextmanager
     def reserving(self, n_passes):
@@ -222,13 +253,14 @@ class OPUDevice(BaseEstimator):
         ----------
         n_passes : int
         """
-        with self._line():
-            self._n_reserved += n_passes
+        meter = self._meter
+        with meter.lock:
+            meter.n_reserved += n_passes
         try:
             yield
         finally:
-            with self._line():
-                self._n_reserved -= n_passes
+            with meter.lock:
+                meter.n_reserved -= n_passes
 
     def check_size(self, n_bits, n_components, n_free=0):
         """Raise ``DeviceLimitError`` if the device lacks that many bits or components.
@@ -261,21 +293,7 @@ class OPUDevice(BaseEstimator):
         )
 
     def _check_budget(self, n_codes):
-        if self.max_passes is None:
-            return
-        left = self.max_passes - self.n_passes
-        if n_codes <= left - self._n_reserved:
-            return
-        kept = f" (and {self._n_reserved} of them are set aside)" if self._n_reserved else ""
-        raise PassBudgetError(
-            f"{type(self).__name__} has {max(0, left)} of max_passes={self.max_passes} left at "
-            f"pass {self.n_passes + 1}{kept}, and {n_codes} codes were to be projected: none of "
-            "them was sent. Raise max_passes, or use fewer rows, draws or iterations."
-        )
-
-    def _line(self):
-        """Return the lock of this object; setdefault is atomic, so there is only one."""
-        return self.__dict__.setdefault("_kept_line", Line())
+        self._meter.check(n_codes, self.max_passes, type(self).__name__)
 
     def _interfere(self, codes, n_components, reference, n_pixels):
         """Interferograms of checked uint8 codes; for subclasses with a reference arm."""

@@ -28,6 +28,8 @@ class CalibratedOPU(OPUDevice):
         Codes projected so far through this object.
     known_matrix : bool
         True.
+    computable : bool
+        False: what is known of a machine does not answer in its place.
     max_bits, max_components : int
         Those of the calibration.
 

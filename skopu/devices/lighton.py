@@ -214,7 +214,7 @@ class LightOnOPU(MachineOPU):
         """
         codes = check_codes(codes)
         self.check_size(codes.shape[1], n_components)
-        with self._line():
+        with self._meter.lock:
             if not hasattr(self, "gain_"):
                 given = self.gain is not None
                 self.gain_ = float(self.gain) if given else self._measure_gain(codes.shape[1])

@@ -21,8 +21,8 @@ class RecordingOPU(WrappedOPU):
     is executed when it is read. A camera's frames take about 2 bytes a pixel.
 
     The matrix of the device is kept to itself even where it is known, so that every answer is
-    one of the device. A clone is the same object; a pickle is refused, since two processes
-    cannot write one file.
+    one of the device (``known_matrix`` and ``computable`` are False). A clone is the same object;
+    a pickle is refused, since two processes cannot write one file.
 
     Parameters
     ----------
@@ -55,6 +55,7 @@ class RecordingOPU(WrappedOPU):
     """
 
     known_matrix = False
+    computable = False
     _parameter_constraints = {
         **WrappedOPU._parameter_constraints,
         "path": [str, os.PathLike],
@@ -232,7 +233,7 @@ class ReplayOPU(OPUDevice):
         )
 
     def _reader(self):
-        with self._line():
+        with self._meter.lock:
             if not hasattr(self, "_kept_reader"):
                 self._kept_reader = FrameReader(self.path)
                 shapes = {block.shape for block in self._kept_reader.blocks}

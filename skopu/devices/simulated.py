@@ -78,6 +78,8 @@ class SimulatedOPU(OPUDevice):
         answers are no longer those of R, and the device keeps it to itself, as a machine does;
         ``SimulatedOPU`` with the same seed and no camera tells it. Neither are those of the
         structured medium, see above. (Its E can be had from :class:`PhaseShiftingHolography`.)
+    computable : bool
+        The same: where R is known, the answers are its.
 
     See Also
     --------
@@ -151,6 +153,11 @@ class SimulatedOPU(OPUDevice):
     def known_matrix(self):
         """Whether ``matrix`` gives R."""
         return self.camera is None and self.medium == "gaussian"
+
+    @property
+    def computable(self):
+        """Whether the answers are those of the matrix: wherever it is known."""
+        return self.known_matrix
 
     def matrix(self, n_bits, n_components):
         """Return R.

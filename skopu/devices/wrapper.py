@@ -35,6 +35,11 @@ class WrappedOPU(OPUDevice):
         return self._inner().known_matrix
 
     @property
+    def computable(self):
+        """Whether the answers are those of the matrix, as they are within."""
+        return self._inner().computable
+
+    @property
     def count(self):
         """Intensity of one count of the camera."""
         return self._inner().count
@@ -53,6 +58,23 @@ class WrappedOPU(OPUDevice):
             k and D.
         """
         return self._inner().matrix(n_bits, n_components)
+
+    def count_passes(self, n_codes):
+        """Count passes whose answers were computed, here and in the device.
+
+        Parameters
+        ----------
+        n_codes : int
+
+        Raises
+        ------
+        PassBudgetError
+            If the budget of either does not allow so many.
+        """
+        with self._meter.lock:
+            self._check_budget(n_codes)
+            self._inner().count_passes(n_codes)
+            self._meter.add(n_codes)
 
     def project(self, codes, n_components):
         """Project codes through the device; see :meth:`OPUDevice.project`.

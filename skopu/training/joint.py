@@ -163,7 +163,7 @@ class JointModel(nn.Module):
         Multiplications: q k^2 (2D + m) for the form and its values, twice with the way back,
         against 2 m k D for the projection, which has no way back.
         """
-        if not self.device.known_matrix:
+        if not self.device.computable:
             return False
         if self._fitted is not None and self._fitted.wants_answers(self._n_used):
             return False

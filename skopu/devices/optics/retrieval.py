@@ -7,12 +7,13 @@ from sklearn.utils import gen_batches
 from skopu._core.parts import resolve_part
 from skopu._core.validation import HasMethods
 from skopu.devices.base import check_codes
+from skopu.devices.meter import Metered
 from skopu.devices.registry import DEVICES
 
 _CHUNK_PIXELS = 2**18  # of a batch of frames, so that they stay in the cache
 
 
-class LinearRetrieval(BaseEstimator):
+class LinearRetrieval(Metered, BaseEstimator):
     """Base class: a device that answers with intensities, made to answer with R z.
 
     A subclass has a parameter ``opu`` and implements ``_retrieve``; ``_n_pixels`` counts the
@@ -25,7 +26,6 @@ class LinearRetrieval(BaseEstimator):
     """
 
     _parameter_constraints = {"opu": [HasMethods("project"), str, None]}
-    n_passes = 0
 
     def project(self, codes, n_components):
         """Project codes linearly.
@@ -57,15 +57,18 @@ class LinearRetrieval(BaseEstimator):
         if not len(codes):
             return np.empty((0, n_components), dtype=np.complex64)
         device = self._device()
-        before = device.n_passes
         n_codes = max(1, _CHUNK_PIXELS // self._n_pixels(n_components))
         brightest = max(1, int(codes.sum(axis=1, dtype=np.intp).max()))
-        self._prepare(device, codes.shape[1], n_components)
-        fields = [
-            self._retrieve(device, codes[rows], n_components, brightest)
-            for rows in gen_batches(len(codes), n_codes)
-        ]
-        self.n_passes += device.n_passes - before
+        # One call at a time: frames of different calls, or anchors of another size, do not mix.
+        with self._meter.lock, device.counting() as tally:
+            try:
+                self._prepare(device, codes.shape[1], n_components)
+                fields = [
+                    self._retrieve(device, codes[rows], n_components, brightest)
+                    for rows in gen_batches(len(codes), n_codes)
+                ]
+            finally:
+                self._meter.add(tally.n_passes)
         return np.vstack(fields)
 
     def _device(self):

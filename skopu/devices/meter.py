@@ -1,0 +1,156 @@
+"""What a device and its clones have in common: one count, one budget, one way in."""
+
+from contextlib import contextmanager
+from threading import RLock, Thread, local
+
+from skopu.exceptions import PassBudgetError
+
+
+class Meter:
+    """Passes of a device, and what is left of them.
+
+    scikit-learn clones a device wherever an estimator is fitted, and they are the same device:
+    they share one meter, so that a budget is spent once and calls wait for each other. A pickle
+    or a deep copy is another device, with a meter of its own that goes on from the count.
+
+    Attributes
+    ----------
+    n_passes : int
+        Codes projected so far.
+    max_passes : int or None
+        Budget.
+    n_reserved : int
+        Passes of the budget that are set aside.
+    lock : DeviceLock
+        To be held while any of these is read to be changed, and during a call.
+    last : tuple of ndarray or None
+        The last code sent and its frame.
+    """
+
+    def __init__(self):
+        self.n_passes, self.max_passes, self.n_reserved = 0, None, 0
+        self.lock, self.last = DeviceLock(), None
+        self._here = local()
+
+    def __getstate__(self):
+        # What is set aside is so for a fit that goes on in this process.
+        return {"n_passes": self.n_passes, "max_passes": self.max_passes}
+
+    def __setstate__(self, state):
+        self.__init__()
+        vars(self).update(state)
+
+    def check(self, n_codes, max_passes, name):
+        """Raise ``PassBudgetError`` if the budget does not allow so many codes."""
+        if max_passes is None:
+            return
+        left = max_passes - self.n_passes
+        if n_codes <= left - self.n_reserved:
+            return
+        kept = f" (and {self.n_reserved} of them are set aside)" if self.n_reserved else ""
+        raise PassBudgetError(
+            f"{name} has {max(0, left)} of max_passes={max_passes} left at "
+            f"pass {self.n_passes + 1}{kept}, and {n_codes} codes were to be projected: none of "
+            "them was sent. Raise max_passes, or use fewer rows, draws or iterations."
+        )
+
+    def add(self, n_codes):
+        """Count passes."""
+        self.n_passes += n_codes
+        for tally in self._tallies():
+            tally.n_passes += n_codes
+
+    @contextmanager
+    def tally(self):
+        """Count the passes of this thread within a context."""
+        tally = Tally()
+        self._tallies().append(tally)
+        try:
+            yield tally
+        finally:
+            self._tallies().remove(tally)
+
+    def _tallies(self):
+        return self._here.__dict__.setdefault("tallies", [])
+
+
+class Tally:
+    """Passes of one thread."""
+
+    n_passes = 0
+
+
+class Metered:
+    """An object with a meter, which is there from the first look at it."""
+
+    @property
+    def n_passes(self):
+        """Codes projected so far: frames, where a code takes several."""
+        return self._meter.n_passes
+
+    @n_passes.setter
+    def n_passes(self, count):
+        self._meter.n_passes = count
+
+    def counting(self):
+        """Count the passes that this thread makes, whoever else uses the device; a context.
+
+        Yields
+        ------
+        tally : object
+            Its ``n_passes`` are those made so far within the context.
+        """
+        return self._meter.tally()
+
+    @property
+    def _meter(self):
+        # Constructors only store. setdefault is atomic, so that there is one also where several
+        # threads come first.
+        return self.__dict__.setdefault("_kept_meter", Meter())
+
+
+class DeviceLock:
+    """The one way to a device: calls wait for each other, also for one that is overdue."""
+
+    def __init__(self):
+        self._lock, self._overdue = RLock(), None
+
+    def __enter__(self):
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *args):
+        self._lock.release()
+
+    def call(self, ask, timeout):
+        """Return ``ask()``; raise ``TimeoutError`` if it takes longer than ``timeout`` seconds.
+
+        Python cannot stop a call that hangs. It is left to itself, what it may still return
+        is thrown away, and no other call goes out before it has ended.
+        """
+        if self._overdue is not None:
+            self._overdue.join(timeout)
+            if self._overdue.is_alive():
+                raise TimeoutError("still busy with an earlier call that did not return")
+            self._overdue = None
+        if timeout is None:
+            return ask()
+        outcome = []
+        thread = Thread(target=_run, args=(ask, outcome), name="skopu device", daemon=True)
+        self._overdue = thread
+        thread.start()
+        thread.join(timeout)
+        if thread.is_alive():
+            raise TimeoutError(f"no answer within timeout={timeout:g} s")
+        self._overdue = None
+        answer, error = outcome[0]
+        if error is not None:
+            raise error
+        return answer
+
+
+def _run(ask, outcome):
+    try:
+        outcome.append((ask(), None))
+    except BaseException as error:  # handed to the thread that asked
+        outcome.append((None, error))
