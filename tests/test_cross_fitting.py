@@ -26,7 +26,7 @@ from skopu.cross_fitted.folds import assign_folds
 from skopu.cross_fitted.selection import evaluate_form
 from skopu.exceptions import InterruptedFitWarning
 from skopu.forms.kernel import form_kernel
-from skopu.ridge.held_out import ShiftedSystem, ridge_path
+from skopu.ridge.held_out import ridge_path
 
 RNG = np.random.default_rng(0)
 P = RNG.random((60, 5))
@@ -62,17 +62,6 @@ def test_ridge_path_equals_weighted_ridge_on_explicit_features():
         expected = Ridge(relative * trace).fit(features, Y, sample_weight=WEIGHTS)
         predicted = kernel(rows, centres) @ dual + intercept
         np.testing.assert_allclose(predicted, expected.predict(features), atol=1e-9)
-
-
-@pytest.mark.parametrize("size", [1, 2, 7, 70])
-def test_shifted_systems(size):
-    """Oracle: numpy's solver."""
-    A = RNG.standard_normal((size, size))
-    A, B = A @ A.T, RNG.standard_normal((size, 3))
-    shifted = ShiftedSystem(A.copy(), B)
-    for shift in (0.1, 30.0):
-        expected = np.linalg.solve(A + shift * np.eye(size), B)
-        np.testing.assert_allclose(shifted.solve(shift), expected, rtol=1e-8, atol=1e-12)
 
 
 def test_landmarks_that_span_the_features_give_the_exact_path():

@@ -1,4 +1,4 @@
-"""Normal equations summed in parts, the Gram matrix in 7 bits, and scans of penalties."""
+"""Normal equations summed in parts, the Gram matrix in 7 bits, and errors of many alphas."""
 
 import pickle
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from skopu.ridge import quantized_gram
-from skopu.ridge import solvers as ridge
+from skopu._core import integer_product
+from skopu.ridge import normal_equations, quantized_gram
+from skopu.ridge.leave_one_out import LeaveOneOut, choose_alpha, leave_out
 from skopu.ridge.normal_equations import GRAMS, NormalEquations
-from skopu.ridge.penalty_path import PenaltyScan
+from skopu.ridge.systems import FeatureSystem, WideSystem
 
 
 @pytest.fixture
@@ -90,21 +91,34 @@ def test_an_interruption_leaves_the_sums_as_they_were(data, monkeypatch):
     assert_same(equations, before, 0)
 
 
+@pytest.fixture
+def rounded(monkeypatch):
+    """Rounding to 7 bits, whatever the processor does well."""
+    monkeypatch.setattr(normal_equations, "integers_win", lambda kind: True)
+
+
+@pytest.mark.usefixtures("rounded")
 class TestSevenBits:
     @pytest.mark.parametrize("shape", [(1, 1), (3, 7), (1500, 300)])
-    @pytest.mark.parametrize("kind", ["int8", "float32"])
-    def test_products_are_exact(self, rng, shape, kind, monkeypatch):
-        """Oracle: int64."""
-        monkeypatch.setattr(quantized_gram, "_int8_works", lambda: kind == "int8")
+    @pytest.mark.parametrize("way", ["integer_product", "float_product"])
+    def test_products_are_exact(self, rng, shape, way, monkeypatch):
+        """Oracle: int64. Integers where they are exact, which depends on the processor."""
+        if way == "integer_product" and not integer_product.integers_win("levels"):
+            pytest.skip("this processor does not multiply bytes")
+        product = getattr(integer_product, way)
+        monkeypatch.setattr(quantized_gram, "choose_product", lambda *job: product)
         codes = rng.integers(0, 128, size=shape, dtype=np.int8)
         codes[:, 0] = 127
         expected = codes.T.astype(np.int64) @ codes
         for start, strip in quantized_gram.integer_gram(codes):
             np.testing.assert_array_equal(strip, expected[start : start + len(strip), start:])
 
-    def test_bytes_are_multiplied_here(self):
-        """The fall-back would be silent."""
-        assert quantized_gram._int8_works()
+    def test_nothing_is_rounded_where_nothing_is_gained(self, data, monkeypatch):
+        """Oracle: float32, to the last bit."""
+        monkeypatch.setattr(normal_equations, "integers_win", lambda kind: False)
+        found, expected = (in_parts(data, [100] * 5, gram) for gram in ("int7", "float32"))
+        assert_same(found, expected, 0)
+        assert not found.excess.any()
 
     def test_gram_is_that_of_the_rounded_features(self, data):
         """Oracle: each column rounded to 128 levels between its extremes, in numpy."""
@@ -148,19 +162,19 @@ class TestSevenBits:
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
-class TestPenaltyScan:
+class TestLeaveOneOut:
     alphas = np.logspace(-2, 3, 7)
 
     def test_errors_add_up_over_chunks(self, data, fit_intercept):
         """Oracle: the leave-one-out errors of features in memory."""
         kept = data[2] > 0
         Phi, Y, weights = (part[kept] for part in data)
-        expected = ridge.loo_features(Phi, Y, weights, fit_intercept, self.alphas)
-        scan = PenaltyScan(in_parts(data, [500]), fit_intercept, self.alphas)
+        expected, _ = leave_out(Phi, Y, weights, fit_intercept, self.alphas)
+        scan = LeaveOneOut(FeatureSystem(in_parts(data, [500]), fit_intercept), self.alphas)
         sums = sum(scan.errors(Phi[i::3], Y[i::3], weights[i::3]) for i in range(3))
-        alpha, errors, _ = scan.choose(sums)
-        np.testing.assert_allclose(errors, expected.errors, rtol=1e-10)
-        assert alpha == expected.alpha
+        found = scan.choose(sums)
+        np.testing.assert_allclose(found.errors, expected.errors, rtol=1e-10)
+        assert found.alpha == expected.alpha
 
     def test_generalised_cross_validation(self, data, fit_intercept):
         """Oracle: the hat matrix. Also by way of the kernel."""
@@ -175,7 +189,8 @@ class TestPenaltyScan:
             hat = P @ np.linalg.solve(P.T @ P + alpha * np.eye(20), P.T)
             free = 1 - (np.trace(hat) + fit_intercept) / len(P)
             expected.append(np.square((T - hat @ T) / free).sum() / (2 * weights.sum()))
-        scan = PenaltyScan(in_parts(data, [500]), fit_intercept, self.alphas)
-        np.testing.assert_allclose(scan.choose(scan.gcv())[1], expected, rtol=1e-8)
-        by_kernel = ridge.loo_wide(Phi, Y, weights, fit_intercept, self.alphas, generalised=True)
+        scan = LeaveOneOut(FeatureSystem(in_parts(data, [500]), fit_intercept), self.alphas)
+        np.testing.assert_allclose(scan.choose(scan.gcv()).errors, expected, rtol=1e-8)
+        system = WideSystem(Phi, Y, weights, fit_intercept)
+        by_kernel = choose_alpha(system, self.alphas, generalised=True)
         np.testing.assert_allclose(by_kernel.errors, expected, rtol=1e-8)

@@ -6,8 +6,15 @@ from scipy import sparse
 from sklearn.linear_model import Ridge
 
 from skopu.exceptions import RidgeConditionWarning
-from skopu.ridge import solvers as ridge
-from skopu.ridge.penalty_path import LOO_GRID
+from skopu.ridge.leave_one_out import ALPHA_GRID, LeaveOneOut, leave_out
+from skopu.ridge.solvers import ShiftedSystem, solve, solve_path, solve_positive
+from skopu.ridge.systems import (
+    FeatureSystem,
+    KernelSystem,
+    WideSystem,
+    sum_rows,
+    system_of_features,
+)
 
 SHAPES = [(40, 8), (12, 30)]  # primal and dual
 
@@ -19,6 +26,12 @@ def data(request, rng):
     return Phi, rng.standard_normal((n, 2)), rng.uniform(0.2, 2, size=n)
 
 
+def both_systems(Phi, Y, weights, fit_intercept):
+    """The D x D and the n x n system of the same features."""
+    yield FeatureSystem(sum_rows(Phi, Y, weights), fit_intercept)
+    yield WideSystem(Phi, Y, weights, fit_intercept)
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array], ids=["dense", "sparse"])
 def test_solvers_equal_scikit_learn(data, fit_intercept, convert):
@@ -26,8 +39,8 @@ def test_solvers_equal_scikit_learn(data, fit_intercept, convert):
     Phi, Y, weights = data
     alpha = np.array([0.3, 2.0])
     expected = Ridge(alpha=alpha, fit_intercept=fit_intercept).fit(Phi, Y, weights)
-    for solve in (ridge.solve_primal, ridge.solve_dual):
-        readout = solve(convert(Phi), Y, alpha, weights, fit_intercept)
+    for system in both_systems(convert(Phi), Y, weights, fit_intercept):
+        readout = solve(system, alpha)
         np.testing.assert_allclose(readout.coef.T, expected.coef_, atol=1e-9)
         np.testing.assert_allclose(readout.intercept, expected.intercept_, atol=1e-9)
 
@@ -37,11 +50,32 @@ def test_kernel_solution_predicts_the_same(data, fit_intercept):
     """Oracle: the primal solution, on rows that were not fitted."""
     Phi, Y, weights = data
     new = Phi[:5] + 0.1
-    primal = ridge.solve_primal(Phi, Y, 0.7, weights, fit_intercept)
-    dual = ridge.solve_kernel(Phi @ Phi.T, Y, 0.7, weights, fit_intercept)
-    np.testing.assert_allclose(
-        new @ Phi.T @ dual.coef + dual.intercept, new @ primal.coef + primal.intercept, atol=1e-9
-    )
+    primal = solve(system_of_features(Phi, Y, weights, fit_intercept), 0.7)
+    dual = solve(KernelSystem(Phi @ Phi.T, Y, weights, fit_intercept), 0.7)
+    np.testing.assert_allclose(dual.predict(new @ Phi.T), primal.predict(new), atol=1e-9)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_path_is_the_solutions_one_by_one(data, fit_intercept):
+    """Oracle: a Cholesky solution for each alpha, of either system."""
+    alphas = [0.1, 2.0, 30.0]
+    paths = [solve_path(system, alphas) for system in both_systems(*data, fit_intercept)]
+    for number, alpha in enumerate(alphas):
+        for path, system in zip(paths, both_systems(*data, fit_intercept), strict=True):
+            expected = solve(system, alpha)
+            np.testing.assert_allclose(path[number].coef, expected.coef, atol=1e-9)
+            np.testing.assert_allclose(path[number].intercept, expected.intercept, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 70])
+def test_shifted_systems(size, rng):
+    """Oracle: numpy's solver."""
+    A = rng.standard_normal((size, size))
+    A, B = A @ A.T, rng.standard_normal((size, 3))
+    shifted = ShiftedSystem(A.copy(), B)
+    for shift in (0.1, 30.0):
+        expected = np.linalg.solve(A + shift * np.eye(size), B)
+        np.testing.assert_allclose(shifted.solve(shift), expected, rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -51,9 +85,11 @@ def test_leave_one_out_is_exact(data, fit_intercept, kind):
     Phi, Y, weights = data
     alphas = [0.1, 1.0, 10.0]
     if kind == "features":
-        choice = ridge.loo_features(Phi, Y, weights, fit_intercept, alphas)
+        choice, predictions = leave_out(Phi, Y, weights, fit_intercept, alphas)
     else:
-        choice = ridge.loo_kernel(Phi @ Phi.T, Y, weights, fit_intercept, alphas)
+        scan = LeaveOneOut(KernelSystem(Phi @ Phi.T, Y, weights, fit_intercept), alphas)
+        choice = scan.choose(scan.errors())
+        predictions = scan.predictions(choice.alpha, Y, weights)
     errors = []
     for alpha in alphas:
         left_out = np.empty_like(Y)
@@ -63,7 +99,7 @@ def test_leave_one_out_is_exact(data, fit_intercept, kind):
             left_out[i] = model.fit(Phi[kept], Y[kept], weights[kept]).predict(Phi[[i]])[0]
         errors.append(np.average((Y - left_out) ** 2, axis=0, weights=weights).mean())
         if alpha == choice.alpha:
-            np.testing.assert_allclose(choice.predictions, left_out, atol=1e-8)
+            np.testing.assert_allclose(predictions, left_out, atol=1e-8)
     np.testing.assert_allclose(choice.errors, errors, rtol=1e-8)
     assert choice.alpha == alphas[int(np.argmin(errors))]
 
@@ -72,26 +108,28 @@ def test_leave_one_out_is_exact(data, fit_intercept, kind):
 def test_readout_of_the_chosen_penalty(data, fit_intercept):
     """Oracle: the Cholesky solution at that penalty."""
     Phi, Y, weights = data
-    choice = ridge.loo_features(Phi, Y, weights, fit_intercept)
-    expected = ridge.solve_primal(Phi, Y, choice.alpha, weights, fit_intercept)
+    choice, _ = leave_out(Phi, Y, weights, fit_intercept)
+    expected = solve(FeatureSystem(sum_rows(Phi, Y, weights), fit_intercept), choice.alpha)
     np.testing.assert_allclose(choice.readout.coef, expected.coef, atol=1e-7)
     np.testing.assert_allclose(choice.readout.intercept, expected.intercept, atol=1e-6)
-    assert len(choice.alphas) == len(LOO_GRID)
+    assert len(choice.alphas) == len(ALPHA_GRID)
 
 
 def test_float32_features_are_solved_in_float64(rng):
     """Oracle: the same features given as float64."""
     Phi = (rng.standard_normal((300, 40)) + 10).astype(np.float32)
     Y, weights = rng.standard_normal((300, 1)), np.ones(300)
-    single = ridge.solve_primal(Phi, Y, 1e-3, weights, True)
-    double = ridge.solve_primal(Phi.astype(np.float64), Y, 1e-3, weights, True)
+    single, double = (
+        solve(system_of_features(each, Y, weights, True), 1e-3)
+        for each in (Phi, Phi.astype(np.float64))
+    )
     np.testing.assert_allclose(single.coef, double.coef, rtol=1e-12)
 
 
 def test_constant_features_give_the_mean(rng):
     Y = rng.standard_normal((9, 1))
-    choice = ridge.loo_features(np.ones((9, 3)), Y, np.ones(9), True)
-    predictions = np.ones((1, 3)) @ choice.readout.coef + choice.readout.intercept
+    choice, _ = leave_out(np.ones((9, 3)), Y, np.ones(9), True)
+    predictions = choice.readout.predict(np.ones((1, 3)))
     np.testing.assert_allclose(predictions[0], Y.mean(0))
 
 
@@ -100,15 +138,28 @@ class TestIllConditioned:
         """Oracle: any solution of the consistent system."""
         A = np.array([[1.0, 1.0], [1.0, 1.0]])
         with pytest.warns(RidgeConditionWarning, match=r"after adding 1\.0e-1\d to its diagonal"):
-            X = ridge.solve_positive(A, np.array([[2.0], [2.0]]))
+            X = solve_positive(A, np.array([[2.0], [2.0]]))
         np.testing.assert_allclose(A @ X, [[2.0], [2.0]], rtol=1e-5)
 
     def test_indefinite_system_falls_back_to_least_squares(self):
         A = np.diag([1.0, -2.0])
         with pytest.warns(RidgeConditionWarning, match="indefinite ridge system"):
-            X = ridge.solve_positive(A, np.array([[1.0], [1.0]]))
+            X = solve_positive(A, np.array([[1.0], [1.0]]))
         np.testing.assert_allclose(A @ X, [[1.0], [1.0]])
+
+    @pytest.mark.parametrize("order", ["C", "F"])
+    @pytest.mark.parametrize("overwrite_A", [True, False])
+    def test_a_failed_factor_leaves_nothing_behind(self, order, overwrite_A, rng):
+        """Oracle: numpy's least squares, though the factor is tried in the matrix's place."""
+        vectors = np.linalg.qr(rng.standard_normal((9, 9)))[0]
+        A = (vectors * np.linspace(-1, 2, 9)) @ vectors.T
+        A = np.array((A + A.T) / 2, order=order)
+        kept, B = A.copy(), rng.standard_normal((9, 1))
+        with pytest.warns(RidgeConditionWarning, match="indefinite ridge system"):
+            X = solve_positive(A, B, overwrite_A)
+        np.testing.assert_allclose(X, np.linalg.lstsq(kept, B)[0], rtol=1e-9)
+        assert overwrite_A or (kept == A).all()
 
     def test_infinite_system_is_refused(self):
         with pytest.raises(ValueError, match="NaN or infinite values: the features"):
-            ridge.solve_positive(np.array([[np.inf]]), np.ones((1, 1)))
+            solve_positive(np.array([[np.inf]]), np.ones((1, 1)))

@@ -13,7 +13,8 @@ from sklearn.pipeline import Pipeline
 from skopu import OPUKernelRidge
 from skopu._core.scaling import fit_scaler
 from skopu._core.targets import signed_targets
-from skopu.ridge.held_out import ShiftedSystem
+from skopu.ridge.solvers import solve_path
+from skopu.ridge.systems import KernelSystem
 
 
 class SignedTargetsClassifier(ClassifierMixin, BaseEstimator):
@@ -78,10 +79,11 @@ def _errors_of_alphas(X, y, folds, alphas, gamma):
     """Mean over folds of the squared error of rows left out, shape (n_alphas,)."""
     Y, errors = y.reshape(len(y), -1), np.zeros(len(alphas))
     for rows, left_out in folds:
-        system = ShiftedSystem(rbf_kernel(X[rows], gamma=gamma), Y[rows])
+        K = rbf_kernel(X[rows], gamma=gamma)
+        system = KernelSystem(K, Y[rows], np.ones(len(rows)), False, overwrite_K=True)
         K = rbf_kernel(X[left_out], X[rows], gamma=gamma)
-        for number, alpha in enumerate(alphas):
-            errors[number] += np.square(K @ system.solve(alpha) - Y[left_out]).mean()
+        for number, readout in enumerate(solve_path(system, alphas)):
+            errors[number] += np.square(readout.predict(K) - Y[left_out]).mean()
     return errors / len(folds)
 
 

@@ -6,10 +6,10 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.special import expit
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.chunks import row_chunks
 from skopu._core.fitting import keep_despite
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
@@ -22,7 +22,6 @@ from skopu._core.validation import (
 )
 from skopu.exceptions import IncompatiblePartsError
 
-_CHUNK_ROWS = 4096
 _ACTIVATIONS = {
     "identity": lambda A: A,
     "logistic": expit,
@@ -197,7 +196,7 @@ class DFANetwork(BaseEstimator):
     def _outputs(self, X):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
-        return np.concatenate([self._forward(X[c]) for c in gen_batches(X.shape[0], _CHUNK_ROWS)])
+        return np.concatenate([self._forward(X[c]) for c in row_chunks(X.shape[0])])
 
     def _forward(self, X):
         for number, (coef, intercept) in enumerate(zip(self.coefs_, self.intercepts_)):

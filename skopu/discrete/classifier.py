@@ -4,10 +4,10 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.chunks import row_chunks
 from skopu._core.classification import LabelFit, ProbabilisticClassifier
 from skopu._core.parts import PartsMixin
 from skopu._core.random import draw_seeds
@@ -22,7 +22,6 @@ from skopu._core.validation import (
 )
 
 _EPS = 1e-5  # under the root of a row's normalisation, as in training
-_CHUNK_ROWS = 4096
 
 
 class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEstimator):
@@ -263,7 +262,7 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEst
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
         X = apply_scaler(self.scaler_, X)
-        return np.concatenate([self._forward(X[c]) for c in gen_batches(X.shape[0], _CHUNK_ROWS)])
+        return np.concatenate([self._forward(X[c]) for c in row_chunks(X.shape[0])])
 
     def _forward(self, X):
         layers = zip(self.coefs_, self.scales_, self.intercepts_)

@@ -1,11 +1,9 @@
 """The features that the readout sees: averages over draws of the codes."""
 
 import numpy as np
-from sklearn.utils import gen_batches
 
+from skopu._core.chunks import row_chunks
 from skopu.kernel_ridge.features import OPUFeatures
-
-_CHUNK_ROWS = 4096
 
 
 class MeanFeatures:
@@ -32,7 +30,7 @@ class MeanFeatures:
         if self._total is None:
             shape = n_samples, features.n_components
             self._total = np.zeros(shape, dtype=np.float32)
-        pieces = [(t, rows) for t in thresholds for rows in gen_batches(n_samples, _CHUNK_ROWS)]
+        pieces = [(t, rows) for t in thresholds for rows in row_chunks(n_samples)]
         for threshold, rows in pieces[self._n_done :]:
             codes = (probabilities[rows] > threshold).view(np.uint8)
             self._total[rows] += np.asarray(features.transform(codes))

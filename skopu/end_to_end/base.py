@@ -7,9 +7,9 @@ import joblib
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.chunks import row_chunks
 from skopu._core.parts import PartsMixin
 from skopu._core.random import dither, draw_seeds
 from skopu._core.rows import merge_repeated_rows
@@ -20,7 +20,6 @@ from skopu.end_to_end.averaging import MeanFeatures
 from skopu.exceptions import DeviceFault, IncompatiblePartsError, PassBudgetError
 from skopu.kernel_ridge.features import OPURandomFeatures
 
-_CHUNK_ROWS = 4096
 _MAX_FREE_COMPONENTS = 4096
 # The mean has no variance, but at a price of zero nothing would keep that of the codes bounded.
 _KAPPA_OF_MEAN = 0.1
@@ -236,7 +235,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
         check_is_fitted(self)
         apply = getattr(self.ridge_, method)
         probabilities = self.binarizer_.bit_probabilities(X)
-        chunks = gen_batches(len(probabilities), _CHUNK_ROWS)
+        chunks = row_chunks(len(probabilities))
         return np.concatenate([apply(self._mean_features(probabilities[c])) for c in chunks])
 
     def to_pipeline(self):

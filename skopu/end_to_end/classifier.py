@@ -9,7 +9,7 @@ from skopu._core.temperature import fit_temperature, probabilities_of_scores
 from skopu._core.validation import check_weights, fit_context, validate_data
 from skopu.end_to_end.base import EndToEnd
 from skopu.kernel_ridge.classifier import OPUKernelRidgeClassifier
-from skopu.ridge import solvers as ridge
+from skopu.ridge.leave_one_out import leave_out
 
 
 class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
@@ -115,14 +115,14 @@ class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
         classes, codes = encode_labels(y, weights)
         Phi, kept, row_weights = self._fit_parts(X, checked, codes, y, weights)
         self.classes_ = classes
-        choice = ridge.loo_features(
+        _, predictions = leave_out(
             np.asarray(Phi),
             signed_targets(codes[kept], len(self.classes_)),
             row_weights,
             self.ridge_.fit_intercept,
             alphas=[self.ridge_.alpha_],
         )
-        self.temperature_ = fit_temperature(choice.predictions, codes[kept], row_weights)
+        self.temperature_ = fit_temperature(predictions, codes[kept], row_weights)
         return self
 
     def decision_function(self, X):

@@ -10,6 +10,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from skopu._core.chunks import row_chunks
 from skopu._core.dask import map_rows
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.random import draw_seeds
@@ -25,10 +26,11 @@ from skopu.devices import DEVICES, resolve_device
 from skopu.devices.base import is_binary
 from skopu.kernel_ridge.features import OPURandomFeatures, is_opu_features
 from skopu.kernel_ridge.streaming import StreamingMixin
-from skopu.ridge import solvers as ridge
+from skopu.ridge.leave_one_out import choose_alpha
 from skopu.ridge.normal_equations import GRAMS, MAX_CHUNK_ROWS, bytes_of_a_row
+from skopu.ridge.solvers import solve
+from skopu.ridge.systems import KernelSystem, WideSystem
 
-_CHUNK_ROWS = 4096
 CHOICES = {"loo", "gcv"}  # values of alpha that have it chosen
 
 
@@ -139,31 +141,28 @@ class OPURidge(StreamingMixin, PartsMixin, BaseEstimator):
         if len(rows) == len(Y) and (np.diff(rows) == 1).all():
             rows = slice(len(rows))  # of which parts are views
         if len(weights) < self._n_columns(X):
-            Phi, Y = self._features(X[rows]), Y[rows]
-            choose, direct = ridge.loo_wide, ridge.solve_dual
-            self._readout = self._solve(Phi, Y, weights, alpha, choose, direct)
+            system = WideSystem(self._features(X[rows]), Y[rows], weights, self.fit_intercept)
+            self._readout = self._solve(system, alpha)
         else:
             self._fit_rows(X, Y, weights, rows)
 
     def _fit_kernel(self, K, Y, weights, alpha, kept):
         """Readout of a kernel matrix; rows of weight zero get coefficient zero."""
         K = np.asarray(K[np.ix_(kept, kept)], dtype=np.float64)
-        readout = self._solve(
-            K, Y[kept], weights[kept], alpha, ridge.loo_kernel, ridge.solve_kernel
-        )
+        system = KernelSystem(K, Y[kept], weights[kept], self.fit_intercept, overwrite_K=True)
+        readout = self._solve(system, alpha)
         dual = np.zeros(Y.shape)
         dual[kept] = readout.coef
         return readout._replace(coef=dual)
 
-    def _solve(self, Phi, Y, weights, alpha, choose, direct):
-        """Readout for the penalty that ``choose`` finds, or for the given ``alpha``."""
+    def _solve(self, system, alpha):
+        """Readout for the alpha of least error, or for the given one."""
         if isinstance(alpha, str):
-            alphas = self._check_alphas()
-            choice = choose(Phi, Y, weights, self.fit_intercept, alphas, alpha == "gcv")
+            choice = choose_alpha(system, self._check_alphas(), alpha == "gcv")
             self.alpha_, self.loo_error_ = choice.alpha, float(choice.errors.min())
             return choice.readout
         self.alpha_ = alpha
-        return direct(Phi, Y, alpha, weights, self.fit_intercept)
+        return solve(system, alpha)
 
     def _fit_features(self, X, y, weights, rows=slice(None)):
         """Fit what comes before the readout to ``X[rows]``; sets ``binarizer_``, ``features_``.
@@ -224,7 +223,7 @@ class OPURidge(StreamingMixin, PartsMixin, BaseEstimator):
         X = self._validate(X, reset=False)
         coef, intercept = self._readout
         decision = np.empty((X.shape[0], coef.shape[1]))
-        for rows in gen_batches(X.shape[0], min(_CHUNK_ROWS, self._n_chunk_rows(len(coef)))):
+        for rows in row_chunks(X.shape[0], self._n_chunk_rows(len(coef))):
             Phi = X[rows] if self.kernel_ == "precomputed" else self._features(X[rows])
             decision[rows] = safe_sparse_dot(Phi, coef, dense_output=True)
         return decision + intercept

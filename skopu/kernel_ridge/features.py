@@ -16,7 +16,7 @@ from skopu._core.validation import HasMethods, Interval, StrOptions, fit_context
 from skopu.devices import DEVICES, resolve_device
 from skopu.devices.base import check_codes
 from skopu.forms.products import expand, n_products
-from skopu.ridge.solvers import loo_features
+from skopu.ridge.leave_one_out import leave_out
 
 # How OPURandomFeatures names its columns, also behind the prefix of a FeatureUnion.
 _FEATURE_NAME = re.compile(r"(.*__)?opurandomfeatures\d+$")
@@ -326,8 +326,8 @@ class OPURandomFeatures(
         targets = encode_targets(y, "auto", weights).values
         features = self._features(self._codes(X), 1.0)
         # The best penalty for gamma = 1 is alpha / gamma^4 for the best scalar gamma.
-        best = loo_features(features, targets, weights, fit_intercept=True).alpha
-        start = (self.alpha / best) ** 0.25
+        choice, _ = leave_out(features, targets, weights, fit_intercept=True)
+        start = (self.alpha / choice.alpha) ** 0.25
         return learn_gamma(features, targets, self.alpha, self.gamma_per == "feature", start)
 
     def _validate(self, X, reset):

@@ -10,9 +10,10 @@ from sklearn.utils import gen_batches
 from skopu._core.dask import RowBlocks
 from skopu.exceptions import InterruptedFitWarning
 from skopu.kernel_ridge.features import OPUFeatures, is_opu_features
-from skopu.ridge import solvers as ridge
+from skopu.ridge.leave_one_out import LeaveOneOut
 from skopu.ridge.normal_equations import NormalEquations
-from skopu.ridge.penalty_path import PenaltyScan
+from skopu.ridge.solvers import solve
+from skopu.ridge.systems import FeatureSystem
 
 
 def reader(chunks):
@@ -43,16 +44,17 @@ class StreamingMixin:
         return equations
 
     def _solve_sums(self, equations, leave_one_out):
-        """Set the readout; ``leave_one_out`` sums the errors of a ``PenaltyScan`` over rows."""
+        """Set the readout; ``leave_one_out`` sums the errors of a ``LeaveOneOut`` over rows."""
         alpha = self._check_alpha(equations.n_targets)
         if isinstance(alpha, str):
-            scan = PenaltyScan(equations, self.fit_intercept, self._check_alphas())
-            sums = scan.gcv() if alpha == "gcv" else leave_one_out(scan)
-            self.alpha_, errors, readout = scan.choose(sums)
-            self._readout, self.loo_error_ = ridge.Readout(*readout), float(errors.min())
+            system = FeatureSystem(equations, self.fit_intercept)
+            scan = LeaveOneOut(system, self._check_alphas())
+            choice = scan.choose(scan.gcv() if alpha == "gcv" else leave_one_out(scan))
+            self.alpha_, self._readout = choice.alpha, choice.readout
+            self.loo_error_ = float(choice.errors.min())
         else:
             self.alpha_ = alpha
-            self._readout = ridge.solve_equations(equations, alpha, self.fit_intercept)
+            self._readout = solve(FeatureSystem(equations, self.fit_intercept), alpha)
 
     def _fit_rows(self, X, Y, weights, rows):
         """Solve from ``X[rows]``; features that fit a chunk are made once, though read twice."""

@@ -7,19 +7,17 @@ Each column is rounded to 128 levels between its smallest and largest value in t
           \qquad a_j = s_j \sum_i q_{ij},
 
 where only :math:`Q^\top Q` is costly, and it is made of integers: the same in any order, and
-four times as fast as in float32 on processors that multiply bytes.
+four times as fast as in float32 on processors that multiply bytes. On others nothing is gained,
+and the products are made in float32 without rounding (:mod:`skopu.ridge.normal_equations`).
 """
 
-from functools import cache
-
 import numpy as np
-from sklearn.utils import gen_batches
 
-_LEVELS = 127
-_SHORTEST_AXIS = 16
+from skopu._core.chunks import cached_chunks
+from skopu._core.integer_product import LARGEST, choose_product
+
+_LEVELS = LARGEST
 _STRIP = 256  # columns of the product made at a time, of its upper triangle only
-_BLOCK_VALUES = 2**17  # features rounded at a time, so that they stay in the cache
-_FLOAT_ROWS = 1024  # 1024 * 127^2 < 2^24: float32 sums of so many products are exact
 _INT32_ROWS = 2**31 // _LEVELS**2
 
 
@@ -87,7 +85,7 @@ def _float32(mean, root):
 
 def _blocks(Phi, mean, root):
     """Yield slices of rows with ``root * (Phi - mean)`` in float32; Phi itself without factors."""
-    for rows in gen_batches(len(Phi), max(1, _BLOCK_VALUES // Phi.shape[1])):
+    for rows in cached_chunks(len(Phi), Phi.shape[1]):
         block = Phi[rows].astype(np.float32, copy=False)
         yield rows, block if root is None else (block - mean) * root[rows, None]
 
@@ -143,40 +141,9 @@ def integer_gram(codes):
     strips : list of (int, ndarray of shape (m, D - start), dtype int32)
         First row ``start`` of each strip; its columns begin at the same number.
     """
-    multiply = _int8_product if _int8_works() else _float32_product
     strips = []
     for start in range(0, codes.shape[1], _STRIP):
-        strips.append((start, multiply(codes[:, start : start + _STRIP], codes[:, start:])))
+        left, right = codes[:, start : start + _STRIP].T, codes[:, start:]
+        product = choose_product(left.size * right.shape[1], "levels")(left, right)
+        strips.append((start, product.astype(np.int32, copy=False)))
     return strips
-
-
-def _int8_product(left, right):
-    # Private in torch: _int8_works tests it before it is trusted. It leaves results unwritten
-    # where an axis has one entry; where it is short there is nothing to gain.
-    if min(*left.shape, right.shape[1]) < _SHORTEST_AXIS:
-        return _float32_product(left, right)
-    import torch
-
-    return torch._int_mm(torch.from_numpy(left).T, torch.from_numpy(right)).numpy()
-
-
-def _float32_product(left, right):
-    """Return the same integers, from float32 products short enough to be exact."""
-    product = np.zeros((left.shape[1], right.shape[1]), dtype=np.int32)
-    for rows in gen_batches(len(left), _FLOAT_ROWS):
-        part = left[rows].astype(np.float32).T @ right[rows].astype(np.float32)
-        product += part.astype(np.int32)
-    return product
-
-
-@cache
-def _int8_works():
-    """Whether torch multiplies bytes, and exactly, up to the largest sums."""
-    rng = np.random.default_rng(0)
-    codes = rng.integers(0, _LEVELS + 1, size=(2100, 70), dtype=np.int8)
-    codes[:, :3] = _LEVELS
-    try:
-        found = _int8_product(codes[:, :66], codes[:, 1:])
-    except (AttributeError, NotImplementedError, RuntimeError):
-        return False
-    return bool((found == _float32_product(codes[:, :66], codes[:, 1:])).all())

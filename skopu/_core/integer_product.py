@@ -1,0 +1,148 @@
+"""Products of matrices of small whole numbers, exact, by the faster of two ways.
+
+Integers with 32-bit sums are several times faster where the processor has an instruction for
+them (VNNI or the like) and ten to forty times slower where it has none; float32 is exact while
+its sums stay below 2^24. Both give the same whole numbers, so that a choice by measured speed
+changes no result.
+"""
+
+import sys
+from functools import cache
+from time import perf_counter
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+LARGEST = 127  # size of the numbers, so that bytes hold them
+# Below this many multiplications, loading torch (a second or so) costs more than it saves.
+_WORTH_LOADING_TORCH = 3 * 10**10
+# Where an axis is shorter, there is nothing to gain; torch then leaves some results unwritten,
+# such as those of a single column.
+_SHORTEST_AXIS = 16
+_FLOAT_LIMIT = 2**24
+# What is compared to choose: shapes (n, k), (k, m) of exactness, beside it one of speed.
+_SHAPES = (16, 37, 16), (70, 1000, 96), (64, 2100, 69)
+_TIMED = {"codes": (128, 512, 256), "levels": (128, 2048, 256)}
+
+
+def choose_product(n_multiplications, kind):
+    """Return the function for a job of that size: ``integer_product`` or ``float_product``.
+
+    Parameters
+    ----------
+    n_multiplications : int
+    kind : {"codes", "levels"}
+        What is multiplied, see ``integers_win``.
+    """
+    if "torch" not in sys.modules and n_multiplications < _WORTH_LOADING_TORCH:
+        return float_product
+    return integer_product if integers_win(kind) else float_product
+
+
+def integer_product(left, right, out=None, largest=LARGEST**2):
+    """Multiply (n, k) by (k, m), both int8 or uint8 with values to 127, with 32-bit sums.
+
+    Parameters
+    ----------
+    left : ndarray of shape (n, k)
+    right : ndarray of shape (k, m)
+    out : ndarray of shape (n, m), C-ordered, 4 bytes an entry, or None
+        Memory for the result, whatever its type.
+    largest : int
+        Size of the largest product of two entries; k times it stays below 2^31.
+
+    Returns
+    -------
+    product : ndarray of shape (n, m), int32, or float32 holding whole numbers
+        In the memory of ``out``, if given.
+    """
+    if min(*left.shape, right.shape[1]) < _SHORTEST_AXIS:
+        return float_product(left, right, out, largest)
+    import torch
+
+    left, right = (torch.from_numpy(_readable(part).view(np.int8)) for part in (left, right))
+    if out is None:
+        return torch._int_mm(left, right).numpy()
+    out = out.view(np.int32)
+    torch._int_mm(left, right, out=torch.from_numpy(out))
+    return out
+
+
+def float_product(left, right, out=None, largest=LARGEST**2):
+    """As ``integer_product``, from float32 products short enough to be exact."""
+    n_terms = _FLOAT_LIMIT // largest
+    if left.shape[1] <= n_terms:
+        return np.matmul(left.astype(np.float32), right.astype(np.float32), out=_as(out, "float32"))
+    total = _as(out, "int32")
+    if total is None:
+        total = np.empty((len(left), right.shape[1]), dtype=np.int32)
+    total[...] = 0
+    for start in range(0, left.shape[1], n_terms):
+        part = slice(start, start + n_terms)
+        product = left[:, part].astype(np.float32) @ right[part].astype(np.float32)
+        total += product.astype(np.int32)
+    return total
+
+
+@cache
+def integers_win(kind):
+    """Whether torch's integer product works, is right and is the faster, on this machine.
+
+    The function is private to torch: it may go, or change. Where oneDNN does not serve it, it
+    is a plain loop. Processors without VNNI add pairs of products in 16 bits, which suffices
+    for codes but not for levels: the test has the largest sums.
+
+    Parameters
+    ----------
+    kind : {"codes", "levels"}
+        "codes": zeros and ones, C-ordered rows, by columns of numbers from -127 to 127.
+        "levels": numbers from 0 to 127, of ``A.T @ B`` with C-ordered A and B.
+    """
+    rng = np.random.default_rng(0)
+    try:
+        return all(_agree(rng, kind, shape) for shape in _SHAPES) and _is_faster(rng, kind)
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+        return False
+
+
+def _readable(array):
+    """Copy what torch would misread (rows that share memory) or warn of (read-only memory)."""
+    overlaps = min(array.strides) < 1 or max(array.strides) < min(array.shape)
+    return array if array.flags.writeable and not overlaps else np.array(array)
+
+
+def _as(out, dtype):
+    return None if out is None else out.view(dtype)
+
+
+def _operands(rng, kind, shape):
+    n, k, m = shape
+    highest, lowest = (1, -LARGEST) if kind == "codes" else (LARGEST, 0)
+    left = rng.integers(0, highest + 1, size=(n, k), dtype=np.uint8)
+    right = rng.integers(lowest, LARGEST + 1, size=(m, k), dtype=np.int8)
+    left[0], right[0], right[1] = highest, LARGEST, lowest
+    if kind == "levels":
+        left, right = np.asfortranarray(left), np.asfortranarray(right)
+    return left, right.T
+
+
+def _agree(rng, kind, shape):
+    operands = _operands(rng, kind, shape)
+    return np.array_equal(integer_product(*operands), float_product(*operands))
+
+
+def _is_faster(rng, kind):
+    operands = _operands(rng, kind, _TIMED[kind])
+    with threadpool_limits(1):
+        seconds = [_seconds(way, operands) for way in (integer_product, float_product)]
+    return seconds[0] < seconds[1]
+
+
+def _seconds(way, operands):
+    """Best of five."""
+    times = []
+    for _ in range(5):
+        start = perf_counter()
+        way(*operands)
+        times.append(perf_counter() - start)
+    return min(times)

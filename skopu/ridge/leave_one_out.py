@@ -1,0 +1,190 @@
+r"""Errors of rows left out for many alphas, from one eigendecomposition of a ridge system.
+
+With :math:`P (\Lambda + \alpha)^{-1} P^\top` the hat matrix H (plus the intercept's part, a
+row's share of the weights), the residual of row i left out is :math:`r_i / (1 - H_{ii})`.
+Generalised cross-validation takes the mean of all H_ii for each of them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+from skopu._core.chunks import row_chunks
+from skopu.ridge.normal_equations import check_finite
+from skopu.ridge.readout import LinearReadout
+from skopu.ridge.systems import system_of_features
+
+_ROUNDING = 1e-24  # share of the features' size that rounding may leave of constant ones
+# Residuals are made for all alphas at once, so that a chunk takes 41 times what it holds.
+_MAX_ROWS = 2048
+# Leverage 1 up to rounding: the row is fitted whatever its target, its error is unknown.
+_LEAST_SLACK = 1e-12
+ALPHA_GRID = np.logspace(-9, 1, 41)  # alphas tried, relative to the mean eigenvalue
+
+
+class AlphaChoice(NamedTuple):
+    """The best alpha, with what it was chosen from.
+
+    Attributes
+    ----------
+    alpha : float
+    alphas : ndarray of shape (a,)
+    errors : ndarray of shape (a,)
+        Weighted mean squared errors over rows and targets.
+    readout : LinearReadout
+        At the best alpha.
+    """
+
+    alpha: float
+    alphas: np.ndarray
+    errors: np.ndarray
+    readout: LinearReadout
+
+
+class LeaveOneOut:
+    """Errors of many alphas.
+
+    Parameters
+    ----------
+    system : FeatureSystem or KernelSystem
+        Its matrix is overwritten.
+    alphas : array-like of shape (a,) or None, default=None
+        What to try; None: 41 from 1e-9 to 10 times the mean eigenvalue.
+
+    Attributes
+    ----------
+    alphas : ndarray of shape (a,)
+    """
+
+    def __init__(self, system, alphas=None):
+        check_finite(system.matrix)
+        values, self._vectors = linalg.eigh(system.matrix, overwrite_a=True)
+        system.matrix = None
+        self._system, self._values = system, np.maximum(values, 0)
+        self.alphas = _alphas_to_try(alphas, self._values, system)
+        # Residuals are compared in units that cannot overflow.
+        self._unit = system.target_norms.max() or 1.0
+        rotated = self._vectors.T @ (system.targets / self._unit)
+        # P'T, that is: the rows of a kernel system are those of V, scaled.
+        self._projected = rotated
+        if system.is_all_rows:
+            self._projected = np.sqrt(self._values)[:, None] * rotated
+
+    def residuals(self, rows, alphas=None, leverage=None):
+        """Return residuals (a, n, q) of rows left out, scaled, times the roots of their weights.
+
+        Parameters
+        ----------
+        rows : slice or (Phi, Y, weights)
+            As the system's ``hat_rows`` takes them.
+        alphas : ndarray of shape (a,) or None
+            None: all.
+        leverage : ndarray of shape (a,) or None
+            Used in the place of each row's own.
+        """
+        alphas = self.alphas if alphas is None else alphas
+        P, targets, share = self._system.hat_rows(rows, self._values, self._vectors)
+        shrink = 1 / (self._values + alphas[:, None])
+        if leverage is None:
+            leverage = shrink.astype(P.dtype) @ np.square(P).T + share
+        else:
+            leverage = leverage[:, None]
+        weights = shrink[:, :, None] * self._projected  # (a, m, q)
+        fitted = P @ weights.astype(P.dtype).transpose(1, 0, 2).reshape(P.shape[1], -1)
+        fitted = fitted.reshape(len(P), len(alphas), -1).transpose(1, 0, 2)
+        residuals = targets / self._unit - fitted
+        return residuals / np.maximum(1 - leverage, _LEAST_SLACK)[:, :, None]
+
+    def errors(self, Phi=None, Y=None, weights=None, leverage=None):
+        """Return the sums of squared residuals (a,) of rows left out, scaled.
+
+        Of the rows given, which is what sums of features need, or of all rows of a kernel.
+        """
+        sums = np.zeros(len(self.alphas))
+        for part in row_chunks(self._system.n_rows if Y is None else len(Y), _MAX_ROWS):
+            rows = part if Y is None else (Phi[part], Y[part], weights[part])
+            sums += np.square(self.residuals(rows, leverage=leverage)).sum(axis=(1, 2))
+        return sums
+
+    def gcv(self):
+        r"""Return what ``errors`` adds up to if every row has the mean leverage.
+
+        .. math:: \sum_i w_i r_i^2 / (1 - \mathrm{tr} H / n)^2
+        """
+        system, shrink = self._system, 1 / (self._values + self.alphas[:, None])
+        leverage = (shrink @ self._values + system.fit_intercept) / system.n_rows
+        if system.is_all_rows:
+            # A difference of norms, as below, would lose the residuals of rows that are nearly
+            # interpolated: there may be fewer of them than features.
+            return self.errors(leverage=leverage)
+        fitted = (shrink * (2 - self._values * shrink)) @ np.square(self._projected)
+        norms = system.target_norms / self._unit
+        residual = np.maximum(np.square(norms) - fitted, 0).sum(axis=1)
+        return residual / np.square(np.maximum(1 - leverage, _LEAST_SLACK))
+
+    def choose(self, sums):
+        """Return the ``AlphaChoice`` for sums of errors (a,) over all rows, or from ``gcv``."""
+        system, best = self._system, int(np.argmin(sums))
+        alpha = float(self.alphas[best])
+        rotated = (self._vectors.T @ system.targets) / (self._values + alpha)[:, None]
+        readout = system.readout(self._vectors @ rotated)
+        errors = sums / (system.weight * system.targets.shape[1]) * self._unit**2
+        return AlphaChoice(alpha, self.alphas, errors, readout)
+
+    def predictions(self, alpha, Y, weights, Phi=None):
+        """Return predictions (n, q) of all rows, each by the readout that leaves it out."""
+        left_out = []
+        for part in row_chunks(len(Y)):
+            rows = part if self._system.is_all_rows else (Phi[part], Y[part], weights[part])
+            left_out.append(self.residuals(rows, np.array([alpha]))[0])
+        return Y - self._unit * np.concatenate(left_out) / np.sqrt(weights)[:, None]
+
+
+def choose_alpha(system, alphas=None, generalised=False):
+    """Return the ``AlphaChoice`` of a kernel system, by leave-one-out errors or their stand-in.
+
+    Parameters
+    ----------
+    system : KernelSystem
+        Its matrix is overwritten.
+    alphas : array-like of shape (a,) or None, default=None
+    generalised : bool, default=False
+        Judge by generalised cross-validation.
+    """
+    scan = LeaveOneOut(system, alphas)
+    return scan.choose(scan.gcv() if generalised else scan.errors())
+
+
+def leave_out(Phi, Y, weights, fit_intercept, alphas=None):
+    """Choose alpha for features in memory, and predict each row without itself.
+
+    Parameters
+    ----------
+    Phi : ndarray or sparse matrix of shape (n, D)
+    Y : ndarray of shape (n, q)
+    weights : ndarray of shape (n,), all positive
+    fit_intercept : bool
+    alphas : array-like of shape (a,) or None, default=None
+
+    Returns
+    -------
+    choice : AlphaChoice
+    predictions : ndarray of shape (n, q)
+        At the best alpha.
+    """
+    system = system_of_features(Phi, Y, weights, fit_intercept)
+    scan = LeaveOneOut(system, alphas)
+    sums = scan.errors() if system.is_all_rows else scan.errors(Phi, Y, weights)
+    choice = scan.choose(sums)
+    return choice, scan.predictions(choice.alpha, Y, weights, Phi)
+
+
+def _alphas_to_try(alphas, eigenvalues, system):
+    if alphas is not None:
+        return np.asarray(alphas, dtype=np.float64)
+    total = eigenvalues.sum()
+    if total <= _ROUNDING * system.size:
+        # Constant features, but for rounding: an alpha of the size of that would fit it.
+        total = system.size or 1.0
+    return ALPHA_GRID * (total / system.n_rows)

@@ -1,0 +1,171 @@
+r"""The linear systems of ridge regression, of features and of kernels, behind one interface.
+
+With an intercept b the minimiser of
+
+.. math:: \sum_i w_i \|y_i - b - W^\top \phi_i\|^2 + \alpha \|W\|^2
+
+is found from features and targets centred at their weighted means. In the rows
+:math:`z_i = \sqrt{w_i}(\phi_i - \mu)` and targets :math:`t_i = \sqrt{w_i}(y_i - \nu)` it solves
+:math:`(Z^\top Z + \alpha) W = Z^\top T` or, with :math:`W = Z^\top C`, the smaller of the two,
+:math:`(Z Z^\top + \alpha) C = T`. Each system has
+
+- ``matrix`` (m, m), float64, which whoever solves the system may overwrite, and ``targets``
+  (m, q);
+- ``readout(solution)``: the ``LinearReadout`` of a solution (m, q);
+- for leave-one-out errors ``hat_rows(rows, values, vectors)``: for these rows P (n, m), where
+  :math:`P (\Lambda + \alpha)^{-1} P^\top` is the hat matrix and :math:`V \Lambda V^\top` the
+  matrix, with their targets (n, q) and the intercept's part (n,) of their leverages;
+- ``weight``, ``n_rows``, ``fit_intercept``, and ``size``: the weighted sum of the squared norms of
+  the features as they were given.
+
+Everything is in float64 whatever the features are, because the normal equations square their
+condition number.
+"""
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.extmath import safe_sparse_dot
+
+from skopu._core.chunks import row_chunks
+from skopu.ridge.normal_equations import NormalEquations
+from skopu.ridge.readout import LinearReadout
+
+
+class FeatureSystem:
+    """The D x D system of summed features; for n >= D.
+
+    Parameters
+    ----------
+    equations : NormalEquations
+    fit_intercept : bool
+    """
+
+    is_all_rows = False  # the rows are not here: they are read again for leave-one-out errors
+
+    def __init__(self, equations, fit_intercept):
+        self.matrix, self.targets, self.mean, self.target_mean = equations.system(fit_intercept)
+        self.weight, self.n_rows = equations.weight, equations.n_rows
+        self.fit_intercept = fit_intercept
+        self.size = np.trace(self.matrix) + self.weight * (self.mean @ self.mean)
+        # What rounding to 7 bits has added to the diagonal.
+        self.excess = equations.excess
+        self.target_norms = equations.target_norm
+        if not fit_intercept:
+            shift = np.sqrt(self.weight) * np.abs(equations.target_mean)
+            self.target_norms = np.hypot(self.target_norms, shift)
+        self._dtype = np.float64 if equations.gram_kind == "float64" else np.float32
+
+    def readout(self, solution):
+        """Return the ``LinearReadout`` with weights ``solution`` (D, q)."""
+        return LinearReadout(solution, self.target_mean - self.mean @ solution)
+
+    def hat_rows(self, rows, values, vectors):
+        """See the module; ``rows`` is (Phi, Y, weights)."""
+        Phi, Y, weights = rows
+        root = np.sqrt(weights)[:, None]
+        vectors = vectors.astype(self._dtype, copy=False)
+        if issparse(Phi):
+            P = safe_sparse_dot(Phi, vectors, dense_output=True) - self.mean @ vectors
+        else:
+            P = np.subtract(Phi, self.mean, dtype=self._dtype) @ vectors
+        P = np.multiply(P, root, out=P, casting="same_kind")
+        share = weights / self.weight if self.fit_intercept else np.zeros(len(weights))
+        return P, root * (Y - self.target_mean), share
+
+
+class KernelSystem:
+    """The n x n system of a kernel matrix.
+
+    Parameters
+    ----------
+    K : ndarray of shape (n, n), float64
+    Y : ndarray of shape (n, q)
+    weights : ndarray of shape (n,), all positive
+    fit_intercept : bool
+    overwrite_K : bool, default=False
+        Whether the system may be made in the place of K.
+    """
+
+    is_all_rows = True
+    excess = 0.0
+    _removed = 0.0  # squared norm of what was subtracted from all features beforehand
+
+    def __init__(self, K, Y, weights, fit_intercept, overwrite_K=False):
+        self.weight, self.n_rows = weights.sum(), len(weights)
+        self.fit_intercept = fit_intercept
+        # Each row's share in the mean: without an intercept, means are zeros.
+        self._share = weights / self.weight if fit_intercept else np.zeros_like(weights)
+        self._root = np.sqrt(weights)[:, None]
+        self.size = weights @ (np.diag(K) + self._removed)
+        self.target_mean = self._share @ Y
+        self.targets = self._root * (Y - self.target_mean)
+        self.target_norms = np.linalg.norm(self.targets, axis=0)
+        self._row = K @ self._share
+        self.matrix = K if overwrite_K else K.copy()
+        if fit_intercept:
+            self.matrix -= self._row[:, None]
+            self.matrix += self._share @ self._row - self._row
+        if (weights != 1).any():
+            self.matrix *= self._root
+            self.matrix *= self._root.T
+
+    def readout(self, solution):
+        """Return the ``LinearReadout`` of kernels with the rows, for ``solution`` (n, q)."""
+        dual = self._root * solution
+        dual -= self._share[:, None] * dual.sum(0)
+        return LinearReadout(dual, self.target_mean - self._row @ dual)
+
+    def hat_rows(self, rows, values, vectors):
+        """See the module; ``rows`` is a slice."""
+        return vectors[rows] * np.sqrt(values), self.targets[rows], self._share[rows]
+
+
+class WideSystem(KernelSystem):
+    """The n x n system of features; for n < D.
+
+    Parameters
+    ----------
+    Phi : ndarray or sparse matrix of shape (n, D)
+    Y : ndarray of shape (n, q)
+    weights : ndarray of shape (n,), all positive
+    fit_intercept : bool
+    """
+
+    def __init__(self, Phi, Y, weights, fit_intercept):
+        self._Phi, self._shift = Phi.astype(np.float64), np.zeros(Phi.shape[1])
+        if fit_intercept and not issparse(Phi):
+            # A large common part would cost the kernel its digits.
+            self._shift = weights @ self._Phi / weights.sum()
+            self._Phi -= self._shift
+        self._removed = self._shift @ self._shift
+        K = safe_sparse_dot(self._Phi, self._Phi.T, dense_output=True)
+        super().__init__(K, Y, weights, fit_intercept, overwrite_K=True)
+
+    def readout(self, solution):
+        """Return the ``LinearReadout`` of the features, for ``solution`` (n, q)."""
+        dual, intercept = super().readout(solution)
+        coef = safe_sparse_dot(self._Phi.T, dual, dense_output=True)
+        return LinearReadout(coef, intercept - self._shift @ coef)
+
+
+def sum_rows(Phi, Y, weights, gram="float64"):
+    """Return ``NormalEquations`` of features in memory; only a chunk is in float64 at a time."""
+    equations = NormalEquations(gram)
+    for rows in row_chunks(Phi.shape[0]):
+        equations.add(Phi[rows], Y[rows], weights[rows])
+    return equations
+
+
+def system_of_features(Phi, Y, weights, fit_intercept):
+    """Return the smaller system of features in memory.
+
+    Parameters
+    ----------
+    Phi : ndarray or sparse matrix of shape (n, D)
+    Y : ndarray of shape (n, q)
+    weights : ndarray of shape (n,), all positive
+    fit_intercept : bool
+    """
+    if Phi.shape[0] < Phi.shape[1]:
+        return WideSystem(Phi, Y, weights, fit_intercept)
+    return FeatureSystem(sum_rows(Phi, Y, weights), fit_intercept)
