@@ -29,8 +29,8 @@ from skopu.forms.intensities import FittedIntensities
 from skopu.gradients import LeaveOneOut, Quadratic
 from skopu.losses import CrossEntropy, SquaredError
 from skopu.objectives import Objective
+from skopu.training.encoders import LinearEncoder
 from skopu.training.joint import JointModel
-from skopu.training.linear_encoder import LinearEncoder
 
 SETS = "boston,energy,eeg"
 ESTIMATORS = {"loo": LeaveOneOut(4), "quadratic": Quadratic(4)}

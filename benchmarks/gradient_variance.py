@@ -34,8 +34,8 @@ from skopu.gradients import (
 )
 from skopu.losses import CrossEntropy, SquaredError
 from skopu.objectives import Objective
+from skopu.training.encoders import LinearEncoder
 from skopu.training.joint import JointModel
-from skopu.training.linear_encoder import LinearEncoder
 
 ESTIMATORS = [Reinforce(1), Reinforce(4), ARM(4), DisARM(4)]
 ESTIMATORS += [LeaveOneOut(2), LeaveOneOut(4), LeaveOneOut(8), LocalExpectation(1)]

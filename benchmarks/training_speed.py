@@ -25,9 +25,9 @@ from skopu.devices import OPUDevice, SimulatedOPU
 from skopu.gradients import LeaveOneOut
 from skopu.losses import SquaredError
 from skopu.objectives import Objective
+from skopu.training.encoders import LinearEncoder
 from skopu.training.exact import ExactModel
 from skopu.training.joint import JointModel
-from skopu.training.linear_encoder import LinearEncoder
 
 PENALTY = 1e-3
 

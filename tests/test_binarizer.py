@@ -115,7 +115,7 @@ class TestCodes:
         """Oracle: logits of spread 2, thresholds at quantiles between 10 and 90 %."""
         import torch
 
-        from skopu.training.linear_encoder import LinearEncoder
+        from skopu.training.encoders import LinearEncoder
 
         encoder = LinearEncoder(6, 200)
         inputs = torch.from_numpy(X.astype(np.float32))

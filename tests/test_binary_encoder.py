@@ -20,10 +20,9 @@ from skopu.exceptions import IncompatiblePartsError
 from skopu.losses import SquaredError
 from skopu.optim import Bop
 from skopu.penalties import BinaryQuantizer
-from skopu.training.binary_encoder import BinaryEncoder
+from skopu.training.binary_exact import BinaryExactModel
+from skopu.training.encoders import BinaryEncoder, LinearEncoder
 from skopu.training.exact import ExactModels
-from skopu.training.linear_encoder import LinearEncoder
-from skopu.training.make_encoder import BinaryExactModel
 
 METHODS = ("bop", "ste")
 

@@ -9,13 +9,13 @@ import torch
 from skopu.discrete.layers import BinaryLinear, sign
 from skopu.gradients import relaxations
 from skopu.optim import Bop
-from skopu.training.binary_optimizer import make_binary_optimizer
 from skopu.training.binary_weight import (
     METHODS,
     BinaryWeight,
     binary_weights,
     set_temperature,
 )
+from skopu.training.optimizers import make_binary_optimizer
 
 VALUES = [(-1, 1), (0, 1)]
 NOISY = ("bop", "ste")

@@ -107,9 +107,9 @@ def test_without_recalibration_running_statistics_are_kept(
     scale, which is mean |w| where none was learned."""
     X, y, X_test, _ = digits
     kept = []
-    train = binary_network._Epochs.train
+    run = binary_network._Training.run
     monkeypatch.setattr(
-        binary_network._Epochs, "train", lambda r: kept.append(r.network) or train(r)
+        binary_network._Training, "run", lambda r: kept.append(r._network) or run(r)
     )
     settings = {"weight_optimizer": name, "recalibrate": False, "weights": kind}
     model = BinaryMLPClassifier(
@@ -207,24 +207,15 @@ def test_schedules():
     """Oracle: the rates that optimizers of a one-epoch run were given."""
     X = np.random.default_rng(0).standard_normal((40, 3))
     y = (X[:, 0] > 0).astype(int)
-    seen = {}
+    seen = {"constant": [], "cosine": []}
 
-    made, make = [], binary_network.make_binary_optimizer
-
-    def keep(*args, **kwargs):
-        made.append(make(*args, **kwargs))
-        return made[-1]
-
-    class Spy(binary_network._Epochs):
-        def _step(self):
-            found = super()._step()
-            rates = [group["lr"] for group in made[-1].param_groups]
-            seen.setdefault(self.settings.learning_rate, []).append(rates)
-            return found
+    class Spy(binary_network._Training):
+        def count(self, loss, n_passes):
+            super().count(loss, n_passes)
+            seen[name].append([group["lr"] for group in self.optimizer.param_groups])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(binary_network, "_Epochs", Spy)
-        patch.setattr(binary_network, "make_binary_optimizer", keep)
+        patch.setattr(binary_network, "_Training", Spy)
         for name in ("constant", "cosine"):
             BinaryMLPClassifier((4,), learning_rate=name, max_iter=10, random_state=0).fit(X, y)
     assert seen["constant"] == [[0.01, 1.0, 1.0]] * 10

@@ -344,7 +344,7 @@ class TestWarmStart:
             pytest.skip("the interruption is that of a device")
         model = clone(BINARIZER).set_params(weights=weights, gradient=gradient, opu=BlackBox())
         whole = outcome("binarizer", clone(model).fit(X, y))
-        from skopu.training import encoder
+        from skopu.training import encoder_training as encoder
 
         calls = []
         rows = encoder.TrainingRows.rows

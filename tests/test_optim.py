@@ -10,8 +10,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from skopu import BinaryMLPClassifier
 from skopu.discrete.layers import BinaryLinear
 from skopu.optim import Bop, CombinedOptimizer
-from skopu.training.binary_optimizer import make_binary_optimizer
-from skopu.training.loop import run_loop
+from skopu.training.autograd_loop import AutogradLoop
+from skopu.training.optimizers import make_binary_optimizer
 
 
 def run(weights, gradients, **settings):
@@ -169,12 +169,13 @@ def test_the_projects_loop_runs_it(rng, values):
     torch.nn.init.ones_(module["scale"].weight)
     optimizer = make_binary_optimizer(module, learning_rate=0.05, gamma=0.1, tau=1e-8)
 
-    def step():
-        error = module["scale"](module["binary"](X)) - 3 * X @ teacher.T
-        loss = error.square().mean()
-        return loss.item(), loss, 0
+    class Regression(AutogradLoop):
+        def surrogate(self):
+            error = module["scale"](module["binary"](X)) - 3 * X @ teacher.T
+            loss = error.square().mean()
+            return loss.item(), loss, 0
 
-    run_loop(module, step, optimizer, max_iter=300, share=1.0, description="", verbose=0)
+    Regression(module, optimizer, max_iter=300, share=1.0).run()
     assert torch.equal(module["binary"].weight.hard(), teacher)
     assert module["scale"].weight.item() == pytest.approx(3, abs=1e-2)
 

@@ -18,7 +18,7 @@ from skopu.penalties import (
     resolve_penalty,
     square_root,
 )
-from skopu.training.loop import cosine_decay
+from skopu.training.optimizers import cosine_decay
 
 QUANTIZERS = [
     BinaryQuantizer(base, form=form, p=p)

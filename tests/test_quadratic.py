@@ -189,7 +189,7 @@ class TestIntensities:
 
 def test_exact_models_match_enumeration():
     """Oracle: the enumerated objective of a readout that is such a form, in float64."""
-    from skopu.training.linear_encoder import LinearEncoder
+    from skopu.training.encoders import LinearEncoder
 
     encoder = LinearEncoder(4, N_BITS).double()
     X = torch.randn(9, 4, generator=torch.Generator().manual_seed(0)).double()

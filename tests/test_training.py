@@ -13,18 +13,18 @@ from skopu.forms.quadratic import QuadraticReadout
 from skopu.gradients import LeaveOneOut, Quadratic, resolve_gradient
 from skopu.losses import CrossEntropy, SquaredError
 from skopu.objectives import Objective
-from skopu.training.encoder import _resolve_max_iter
+from skopu.training.encoder_training import _resolve_max_iter
+from skopu.training.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
 from skopu.training.joint import JointModel
-from skopu.training.linear_encoder import LinearEncoder
 from skopu.training.penalty import PENALTIES
 
 
-def joint_model(device, n_outputs, learn_gamma=None, kappa=1.0):
+def joint_model(device, n_outputs, learn_gamma=None, kappa=1.0, n_bits=6, gradient=None):
     model = JointModel(
-        LinearEncoder(5, 6),
+        LinearEncoder(5, n_bits),
         device,
-        LeaveOneOut(8),
+        gradient or LeaveOneOut(8),
         Objective(SquaredError(), kappa),
         n_components=40,
         encoder_penalty=0.01,
@@ -212,15 +212,42 @@ def test_number_of_minibatches():
     assert _resolve_max_iter(SupervisedBinarizer(max_iter=7), exact, 100) == 7
 
 
-def test_a_control_variate_has_not_seen_the_draws_it_corrects():
-    """Oracle: the forms fitted before the step; with its draws it would be biased."""
-    model, X, targets, _ = joint_model(BlackBox(), 1)
-    model.gradient = Quadratic(4)
-    model.start(X, 1, 0)
-    with torch.no_grad():
-        model.readout.weight.normal_(generator=torch.Generator().manual_seed(1))
-        before = model._forms(model._fitted)
-    draws = model.gradient.draw(model.encoder(X), torch.Generator().manual_seed(2))
-    costs = model.costs(draws, model.predict(draws.codes), targets)
-    torch.testing.assert_close(tuple(costs.forms), tuple(before), rtol=0, atol=0)
-    assert not model._answers
+def test_a_control_variate_has_not_seen_the_draws_it_corrects(monkeypatch):
+    """Oracle: the codes that the forms in use were fitted to, against those of the step.
+
+    Codes of 16 bits seldom come twice; had it seen its draws, all would be among those fitted to.
+    The forms are fitted anew while it is watched: when the number of answers has doubled.
+    """
+    model, X, targets, weights = joint_model(BlackBox(), 1, n_bits=16, gradient=Quadratic(4))
+    surrogate, n_fitted = Quadratic.surrogate, []
+
+    def watched(self, logits, draws, costs):
+        seen = set(map(bytes, (model._fitted._centred > 0).numpy()))
+        new = set(map(bytes, (draws.codes.flatten(0, 1) > 0).numpy()))
+        assert len(new & seen) < 0.5 * len(new)
+        torch.testing.assert_close(tuple(costs.forms), tuple(model._forms(model._fitted)))
+        n_fitted.append(len(model._fitted._centred))
+        return surrogate(self, logits, draws, costs)
+
+    monkeypatch.setattr(Quadratic, "surrogate", watched)
+    for _ in range(4):
+        model.step(X[:15], targets[:15], weights[:15])
+        model.mark()
+    assert n_fitted == [100, 100, 220, 272]
+
+
+def test_a_minibatch_cut_short_leaves_the_fitted_forms_as_they_were():
+    """Oracle: the same steps without the one that was never marked as done."""
+    forms = []
+    for is_cut in (False, True):
+        model, X, targets, weights = joint_model(BlackBox(), 1, n_bits=16, gradient=Quadratic(4))
+        for number in range(3):
+            if is_cut and number == 1:
+                state = model.generator.get_state()
+                model.step(X[:30], targets[:30], weights[:30])
+                model.generator.set_state(state)
+                model._answers = []
+            model.step(X[:30], targets[:30], weights[:30])
+            model.mark()
+        forms.append(model._fitted.state())
+    torch.testing.assert_close(forms[0], forms[1], rtol=0, atol=0)

@@ -91,7 +91,7 @@ def measure(settings, seed, folder):
     X, y, X_test, y_test = load(name, seed, folder)
     base = DIGITS if name == "digits" else MNIST
     model = BinaryMLPClassifier(**{**base, **settings}, random_state=seed)
-    with patch("skopu.training.binary_optimizer.Bop", OPTIMIZERS[optimizer]):
+    with patch("skopu.training.optimizers.Bop", OPTIMIZERS[optimizer]):
         model.fit(X, y)
     found = {"accuracy": model.score(X_test, y_test), "training": model.score(X, y)}
     if model.latent_coefs_ is not None:

@@ -28,8 +28,8 @@ from torch import nn
 from tqdm import tqdm
 
 from skopu import NeuralDNFClassifier
-from skopu.training.binary_optimizer import make_binary_optimizer
 from skopu.training.binary_weight import BinaryWeight
+from skopu.training.optimizers import make_binary_optimizer
 
 N_SEEDS = 20
 WAYS = list(itertools.product(("ste", "bop"), (False, True)))

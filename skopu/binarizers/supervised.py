@@ -338,7 +338,7 @@ class SupervisedBinarizer(
             If the device fails.
         """
         # torch is loaded by the first fit, not by importing the package.
-        from skopu.training.encoder import train_encoder
+        from skopu.training.encoder_training import train_encoder
 
         given = y
         X, y = validate_data(

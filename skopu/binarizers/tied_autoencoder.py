@@ -8,7 +8,9 @@ from torch import nn
 
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import Inputs, to_numpy, to_tensor
-from skopu.training.loop import make_optimizer, minibatches, run_loop
+from skopu.training.autograd_loop import AutogradLoop
+from skopu.training.optimizers import make_optimizer
+from skopu.training.rows import minibatches
 
 
 class TiedAutoencoder(nn.Module):
@@ -77,29 +79,35 @@ def train_tied_autoencoder(X, weights, settings, seed):
     trained : TrainedTiedAutoencoder
     """
     start_seed, batch_seed = draw_seeds(seed, 2)
-    device, n_rows = settings.torch_device, len(weights)
-    model = TiedAutoencoder(X.shape[1], settings.n_bits, start_seed).to(device)
-    inputs = Inputs(X, device, "float32")
-    row_weights = to_tensor(weights / weights.mean(), device, "float32")
-    batches = minibatches(n_rows, settings.batch_size, batch_seed)
-
-    def step():
-        chosen = next(batches)
-        error = restoration_error(model, inputs.rows(chosen), row_weights[chosen])
-        return error.item(), error + settings.lambda_reg / 2 * model.correlation(), 0
-
-    run = run_loop(
-        model,
-        step,
-        make_optimizer([{"params": model.parameters(), "lr": settings.learning_rate}]),
-        max_iter=settings.max_iter,
-        share=min(1.0, settings.batch_size / n_rows),
-        description="training autoencoder",
-        verbose=settings.verbose,
-    )
+    model = TiedAutoencoder(X.shape[1], settings.n_bits, start_seed).to(settings.torch_device)
+    run = _Training(model, X, weights, settings, batch_seed).run()
     return TrainedTiedAutoencoder(
         to_numpy(model.weight), to_numpy(model.bias), run.history, run.n_iter
     )
+
+
+class _Training(AutogradLoop):
+    """The run of an autoencoder."""
+
+    description = "training autoencoder"
+
+    def __init__(self, model, X, weights, settings, seed):
+        super().__init__(
+            model,
+            make_optimizer([{"params": model.parameters(), "lr": settings.learning_rate}]),
+            max_iter=settings.max_iter,
+            share=min(1.0, settings.batch_size / len(weights)),
+            verbose=settings.verbose,
+        )
+        self._model, self._strength = model, settings.lambda_reg / 2
+        self._inputs = Inputs(X, settings.torch_device, "float32")
+        self._weights = to_tensor(weights / weights.mean(), settings.torch_device, "float32")
+        self._batches = minibatches(len(weights), settings.batch_size, seed)
+
+    def surrogate(self):
+        chosen = next(self._batches)
+        error = restoration_error(self._model, self._inputs.rows(chosen), self._weights[chosen])
+        return error.item(), error + self._strength * self._model.correlation(), 0
 
 
 def restoration_error(model, rows, weights):

@@ -9,9 +9,11 @@ from threadpoolctl import threadpool_limits
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import Inputs, to_numpy, to_tensor
 from skopu.losses import SquaredError
+from skopu.training.autograd_loop import AutogradLoop
+from skopu.training.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
-from skopu.training.linear_encoder import LinearEncoder
-from skopu.training.loop import make_optimizer, minibatches, run_loop
+from skopu.training.optimizers import make_optimizer
+from skopu.training.rows import minibatches
 
 _MAX_START_ROWS = 4096
 _MIN_ITER, _MAX_ITER, _EPOCHS = 1200, 6000, 85
@@ -91,16 +93,10 @@ def train_fold_models(copies, targets, weights, training_rows, strengths, settin
         max_iter = min(max(_MIN_ITER, _EPOCHS * n_rows // settings.batch_size), _MAX_ITER)
     with threadpool_limits(1, user_api="openmp"):
         models = _start(inputs, targets, len(training_rows), strengths, settings, start_seed)
-        rates = settings.learning_rate, settings.learning_rate
-        run = run_loop(
-            models,
-            _make_step(models, inputs, targets, weights, training_rows, settings, batch_seed),
-            make_optimizer(models.groups(*rates)),
-            max_iter=max_iter,
-            share=min(1.0, settings.batch_size / n_rows),
-            description="training encoders",
-            verbose=settings.verbose,
+        rows = _FoldRows(
+            inputs, targets, weights, training_rows, len(strengths), settings, batch_seed
         )
+        run = _Training(models, rows, settings, max_iter, n_rows).run()
         return _to_arrays(models, (len(training_rows), len(copies), len(strengths)), run)
 
 
@@ -126,29 +122,49 @@ def _start(inputs, targets, n_folds, strengths, settings, seed):
     ).to(settings.torch_device)
 
 
-def _make_step(models, inputs, targets, weights, training_rows, settings, seed):
-    """Return the function that draws minibatches and gives the loss of all models."""
-    device = settings.torch_device
-    n_copies = len(inputs)
-    n_strengths = len(models.kappas) // (n_copies * len(training_rows))
-    targets = to_tensor(targets, device, "float32")
-    weights = to_tensor(weights / weights.mean(), device, "float32")
-    size = min(settings.batch_size, *map(len, training_rows))
-    seeds = draw_seeds(seed, len(training_rows))
-    batches = [minibatches(len(rows), size, s) for rows, s in zip(training_rows, seeds)]
+class _Training(AutogradLoop):
+    """The run of all models."""
 
-    def step():
-        rows = np.stack([part[next(batch)] for part, batch in zip(training_rows, batches)])
-        X = torch.stack([part.rows(rows.ravel()) for part in inputs], 1)
+    description = "training encoders"
+
+    def __init__(self, models, rows, settings, max_iter, n_rows):
+        super().__init__(
+            models,
+            make_optimizer(models.groups(settings.learning_rate, settings.learning_rate)),
+            max_iter=max_iter,
+            share=min(1.0, settings.batch_size / n_rows),
+            verbose=settings.verbose,
+        )
+        self._models, self._rows = models, rows
+
+    def surrogate(self):
+        losses = self._models.losses(*self._rows.next())
+        return losses.mean().item(), (losses + self._models.penalties()).sum(), 0
+
+
+class _FoldRows:
+    """Minibatches of every fold, repeated for all of its models."""
+
+    def __init__(self, inputs, targets, weights, training_rows, n_strengths, settings, seed):
+        device = settings.torch_device
+        self._inputs, self._training_rows, self._n_strengths = inputs, training_rows, n_strengths
+        self._targets = to_tensor(targets, device, "float32")
+        self._weights = to_tensor(weights / weights.mean(), device, "float32")
+        size = min(settings.batch_size, *map(len, training_rows))
+        seeds = draw_seeds(seed, len(training_rows))
+        self._batches = [minibatches(len(r), size, s) for r, s in zip(training_rows, seeds)]
+
+    def next(self):
+        """Return inputs (M, B, d), targets (M, B, q) and weights (M, B)."""
+        pairs = zip(self._training_rows, self._batches)
+        rows = np.stack([part[next(batch)] for part, batch in pairs])
+        X = torch.stack([part.rows(rows.ravel()) for part in self._inputs], 1)
         X = X.unflatten(0, rows.shape).transpose(1, 2)  # (K, s, B, d)
-        X = X.flatten(0, 1).repeat_interleave(n_strengths, 0)
-        chosen = torch.as_tensor(rows, device=targets.device)
-        y = targets[chosen].repeat_interleave(n_copies * n_strengths, 0)
-        w = weights[chosen].repeat_interleave(n_copies * n_strengths, 0)
-        losses = models.losses(X, y, w)
-        return losses.mean().item(), (losses + models.penalties()).sum(), 0
-
-    return step
+        X = X.flatten(0, 1).repeat_interleave(self._n_strengths, 0)
+        chosen = torch.as_tensor(rows, device=self._targets.device)
+        n_repeats = len(self._inputs) * self._n_strengths
+        y = self._targets[chosen].repeat_interleave(n_repeats, 0)
+        return X, y, self._weights[chosen].repeat_interleave(n_repeats, 0)
 
 
 @torch.no_grad()

@@ -20,15 +20,10 @@ from skopu.dfa.network import (
     threshold,
 )
 from skopu.losses import LOSSES
-from skopu.training.linear_encoder import LinearEncoder
-from skopu.training.loop import (
-    cosine_decay,
-    is_device_fault,
-    minibatches,
-    no_decay,
-    run_loop,
-)
-from skopu.training.rows import TrainingRows
+from skopu.training.autograd_loop import AutogradLoop
+from skopu.training.encoders import LinearEncoder
+from skopu.training.optimizers import cosine_decay, no_decay
+from skopu.training.rows import TrainingRows, minibatches
 
 _MAX_START_ROWS = 16384
 _N_ENCODER_ITER = 3000  # minibatches that max_iter="auto" gives an encoder, in whole epochs
@@ -85,73 +80,67 @@ def train_network(
     """
     split_seed, batch_seed = draw_seeds(seed, 2)
     data = TrainingRows(X, targets.values, weights, settings, "float32", split_seed)
-    epochs = _Epochs(network.to(settings.torch_device), feedback, data, targets.loss, settings)
-    run = epochs.train(n_epochs, DECAYS[decay], batch_seed, moments)
+    optimizer = _make_optimizer(network.to(settings.torch_device), data.n_rows, settings, moments)
+    training = _Training(
+        network,
+        optimizer,
+        feedback,
+        data,
+        targets.loss,
+        settings,
+        batch_seed,
+        n_epochs=n_epochs,
+        decay=DECAYS[decay],
+    )
+    run = training.run()
     return TrainedNetwork(
         coefs=[to_numpy(layer.weight).T for layer in network.linear],
         intercepts=[to_numpy(layer.bias) for layer in network.linear],
-        moments=_moments(epochs.optimizer),
-        alignment=np.array(epochs.alignment),
+        moments=_moments(optimizer),
+        alignment=np.array(training.alignment),
         history=run.history,
-        loss_curve=epochs.finished_curve(),
-        n_iter=math.ceil(run.n_iter / epochs.n_batches),
+        loss_curve=training.finished_curve(),
+        n_iter=math.ceil(run.n_iter / training.n_batches),
         fault=run.fault,
     )
 
 
-class _Epochs:
-    """The steps of a training run and its records."""
+class _Training(AutogradLoop):
+    """The run of a network, with its loss in every epoch and its alignment."""
 
-    def __init__(self, network, feedback, data, loss, settings):
-        self.network, self.feedback, self.data, self.settings = network, feedback, data, settings
+    description = "training network"
+
+    def __init__(
+        self, network, optimizer, feedback, data, loss, settings, seed, *, n_epochs, decay
+    ):
+        batch_size = _batch_size(settings, data.n_rows)
+        self.n_batches = max(1, data.n_rows // batch_size)
+        super().__init__(
+            network,
+            optimizer,
+            max_iter=n_epochs * self.n_batches,
+            share=batch_size / data.n_rows,
+            verbose=settings.verbose,
+            patience=settings.n_iter_no_change if settings.early_stopping else None,
+            decay=decay,
+        )
+        self._network, self._feedback, self._data = network, feedback, data
+        self._settings, self.validates = settings, settings.early_stopping
         self._loss = LOSSES[loss]()
         # Half of the squared error: the error is then the difference, in units of the targets.
         self._factor = 0.5 if loss == "squared_error" else 1.0
-        n_rows = data.n_rows
-        batch_size = 200 if settings.batch_size == "auto" else settings.batch_size
-        self._batch_size = min(batch_size, n_rows)
-        self.n_batches = max(1, n_rows // self._batch_size)
-        self.loss_curve, self.alignment, self._losses = [], [], []
+        self._batches = minibatches(data.n_rows, batch_size, seed)
+        self._loss_curve, self.alignment, self._epoch_losses = [], [], []
         self._projector_failed = False
 
-    def train(self, n_epochs, decay, seed, moments):
-        """Run the loop; return its ``Run``."""
-        settings, n_rows = self.settings, self.data.n_rows
-        self._batches = minibatches(n_rows, self._batch_size, seed)
-        self.optimizer = self._make_optimizer(moments)
-        return run_loop(
-            self.network,
-            self._step,
-            self.optimizer,
-            max_iter=n_epochs * self.n_batches,
-            share=self._batch_size / n_rows,
-            description="training network",
-            verbose=settings.verbose,
-            validate=self._validate if settings.early_stopping else None,
-            patience=settings.n_iter_no_change if settings.early_stopping else None,
-            decay=decay,
-            # A projector may be of any make, and raise anything.
-            is_fault=lambda error: self._projector_failed or is_device_fault(error),
-        )
+    def is_fault(self, error):
+        # A projector may be of any make, and raise anything.
+        return self._projector_failed or super().is_fault(error)
 
-    def _make_optimizer(self, moments):
-        layers = list(self.network.linear)
-        trained = layers[-1:] if self.settings.algorithm == "frozen" else layers
-        rate = self.settings.learning_rate_init
-        # The penalty alpha/2 |W|^2 is that of a batch's sum of losses, as in MLPClassifier.
-        decay = self.settings.alpha / self._batch_size
-        groups = [
-            {"params": [layer.weight for layer in trained], "weight_decay": decay},
-            {"params": [layer.bias for layer in trained]},
-        ]
-        optimizer = Adam(groups, lr=rate, fused=True)
-        _set_moments(optimizer, moments)
-        return optimizer
-
-    def _step(self):
-        X, targets, weights = self.data.rows(next(self._batches))
-        is_local = self.settings.algorithm != "backprop"
-        hidden, outputs = self.network.activations(X, local=is_local)
+    def surrogate(self):
+        X, targets, weights = self._data.rows(next(self._batches))
+        is_local = self._settings.algorithm != "backprop"
+        hidden, outputs = self._network.activations(X, local=is_local)
         with torch.no_grad():
             losses = self._factor * self._loss.value(outputs, targets)
             loss = (weights * losses).mean().item()
@@ -159,45 +148,49 @@ class _Epochs:
             shares = (weights / len(weights))[:, None]
             projected = [shares * P for P in self._project(errors)]
         surrogate = feedback_surrogate(hidden, outputs, shares * errors, projected)
-        self._record(loss)
-        if self.settings.compute_alignment and not self._losses:
+        if self._settings.compute_alignment and self._is_last_of_epoch():
             self.alignment.append(self._alignment(X, shares * errors, surrogate))
-        return loss, surrogate, self.feedback.n_passes if self.feedback else 0
+        return loss, surrogate, self._feedback.n_passes if self._feedback else 0
+
+    def _is_last_of_epoch(self):
+        return len(self._epoch_losses) + 1 == self.n_batches
 
     def _project(self, errors):
-        if self.feedback is None:
+        if self._feedback is None:
             return []
-        settings = self.settings
+        settings = self._settings
         encoded = encode_errors(errors, settings.error_encoding, settings.threshold)
         try:
-            return self.feedback.project(encoded)
+            return self._feedback.project(encoded)
         except Exception:
             self._projector_failed = True
             raise
 
     def _alignment(self, X, errors, surrogate):
         """Cosine between this batch's gradient and that of backpropagation, layer by layer."""
-        weights = [layer.weight for layer in self.network.linear[:-1]]
-        if self.settings.algorithm == "frozen":
+        weights = [layer.weight for layer in self._network.linear[:-1]]
+        if self._settings.algorithm == "frozen":
             return [math.nan] * len(weights)
         found = torch.autograd.grad(surrogate, weights, retain_graph=True)
-        exact = torch.autograd.grad((errors * self.network(X)).sum(), weights)
+        exact = torch.autograd.grad((errors * self._network(X)).sum(), weights)
         return [_cosine(f.ravel(), g.ravel()) for f, g in zip(found, exact)]
 
-    def _record(self, loss):
-        self._losses.append(loss)
-        if len(self._losses) == self.n_batches:
-            self.loss_curve.append(float(np.mean(self._losses)))
-            self._losses = []
+    def count(self, loss, n_passes):
+        super().count(loss, n_passes)
+        self._epoch_losses.append(loss)
+        if len(self._epoch_losses) == self.n_batches:
+            self._loss_curve.append(float(np.mean(self._epoch_losses)))
+            self._epoch_losses = []
 
     def finished_curve(self):
         """Return the mean loss of each epoch, that of one cut short included."""
-        return self.loss_curve + ([float(np.mean(self._losses))] if self._losses else [])
+        unfinished = [float(np.mean(self._epoch_losses))] if self._epoch_losses else []
+        return self._loss_curve + unfinished
 
     @torch.no_grad()
-    def _validate(self):
-        X, targets, weights = self.data.held_out()
-        losses = self._factor * self._loss.value(self.network(X), targets)
+    def validate(self):
+        X, targets, weights = self._data.held_out()
+        losses = self._factor * self._loss.value(self._network(X), targets)
         return (weights * losses).mean().item()
 
 
@@ -205,6 +198,24 @@ def _cosine(found, exact):
     """Cosine of two vectors, NaN where one is 0."""
     norms = found.norm() * exact.norm()
     return (found @ exact / norms).item() if norms > 0 else math.nan
+
+
+def _batch_size(settings, n_rows):
+    return min(200 if settings.batch_size == "auto" else settings.batch_size, n_rows)
+
+
+def _make_optimizer(network, n_rows, settings, moments):
+    layers = list(network.linear)
+    trained = layers[-1:] if settings.algorithm == "frozen" else layers
+    # The penalty alpha/2 |W|^2 is that of a batch's sum of losses, as in MLPClassifier.
+    decay = settings.alpha / _batch_size(settings, n_rows)
+    groups = [
+        {"params": [layer.weight for layer in trained], "weight_decay": decay},
+        {"params": [layer.bias for layer in trained]},
+    ]
+    optimizer = Adam(groups, lr=settings.learning_rate_init, fused=True)
+    _set_moments(optimizer, moments)
+    return optimizer
 
 
 def _moments(optimizer):

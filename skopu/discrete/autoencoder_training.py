@@ -8,8 +8,9 @@ import torch
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import Inputs, to_numpy, to_tensor
 from skopu.discrete.autoencoder_network import Autoencoder
-from skopu.training.binary_optimizer import make_binary_optimizer
-from skopu.training.loop import minibatches, run_loop
+from skopu.training.autograd_loop import AutogradLoop
+from skopu.training.optimizers import make_binary_optimizer
+from skopu.training.rows import minibatches
 
 _MAX_CALIBRATION_ROWS = 16384
 
@@ -57,16 +58,8 @@ def train_autoencoder(X, weights, settings, seed, activation="sign"):
     ).to(device)
     inputs = Inputs(X, device, "float32")
     row_weights = to_tensor(weights / weights.mean(), device, "float32")
-    batches = minibatches(len(weights), settings.batch_size, batch_seed)
     generator = torch.Generator(device).manual_seed(noise_seed)
-
-    def step():
-        chosen = next(batches)
-        rows = inputs.rows(chosen)
-        loss = _loss(model, rows, corrupt(rows, settings.noise, generator), row_weights[chosen])
-        return loss.item(), loss, 0
-
-    run = _run(model, step, settings, min(1.0, settings.batch_size / len(weights)))
+    run = _Training(model, inputs, row_weights, settings, generator, batch_seed).run()
     kept = np.arange(min(len(weights), _MAX_CALIBRATION_ROWS))
     noisy = corrupt(inputs.rows(kept), settings.noise, generator).double()
     layers = model.double().calibrated(noisy, row_weights[kept].double())
@@ -82,21 +75,29 @@ def corrupt(X, noise, generator):
     return (X + noise * draws).clamp(-1, 1)
 
 
-def _loss(model, rows, noisy, weights):
-    return (weights * (model(noisy) - rows).square().mean(1)).mean()
+class _Training(AutogradLoop):
+    """The run of an autoencoder."""
 
+    description = "training autoencoder"
 
-def _run(model, step, settings, share):
-    """Run the loop; return its ``Run``."""
-    optimizer = make_binary_optimizer(
-        model, learning_rate=settings.learning_rate, gamma=settings.gamma, tau=settings.tau
-    )
-    return run_loop(
-        model,
-        step,
-        optimizer,
-        max_iter=settings.max_iter,
-        share=share,
-        description="training autoencoder",
-        verbose=settings.verbose,
-    )
+    def __init__(self, model, inputs, weights, settings, generator, seed):
+        optimizer = make_binary_optimizer(
+            model, learning_rate=settings.learning_rate, gamma=settings.gamma, tau=settings.tau
+        )
+        super().__init__(
+            model,
+            optimizer,
+            max_iter=settings.max_iter,
+            share=min(1.0, settings.batch_size / len(weights)),
+            verbose=settings.verbose,
+        )
+        self._model, self._inputs, self._weights = model, inputs, weights
+        self._noise, self._generator = settings.noise, generator
+        self._batches = minibatches(len(weights), settings.batch_size, seed)
+
+    def surrogate(self):
+        chosen = next(self._batches)
+        rows = self._inputs.rows(chosen)
+        restored = self._model(corrupt(rows, self._noise, self._generator))
+        loss = (self._weights[chosen] * (restored - rows).square().mean(1)).mean()
+        return loss.item(), loss, 0

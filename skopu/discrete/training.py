@@ -13,10 +13,10 @@ from skopu._core.tensors import to_numpy
 from skopu.discrete.layers import BinaryLinear, sign
 from skopu.losses import CrossEntropy
 from skopu.penalties import resolve_penalty
-from skopu.training.binary_optimizer import make_binary_optimizer
+from skopu.training.autograd_loop import AutogradLoop
 from skopu.training.binary_weight import binary_weights, set_temperature
-from skopu.training.loop import cosine_decay, minibatches, no_decay, run_loop
-from skopu.training.rows import TrainingRows
+from skopu.training.optimizers import cosine_decay, make_binary_optimizer, no_decay
+from skopu.training.rows import TrainingRows, minibatches
 
 _LAST_TEMPERATURE = 0.05  # relaxed weights end here, from 1
 _MAX_RECALIBRATION_ROWS = 16384
@@ -130,16 +130,17 @@ def train_network(X, targets, weights, hidden, settings, seed):
         method=settings.weight_optimizer,
         adaptive_noise=settings.adaptive_noise,
     ).to(settings.torch_device)
-    epochs = _Epochs(network, data, settings, batch_seed)
-    run = epochs.train()
+    training = _Training(network, data, settings, batch_seed)
+    run = training.run()
+    network.eval()
     has_latent = settings.weight_optimizer != "bop"
     return TrainedNetwork(
         layers=_layers(network, data, "hard", settings.recalibrate),
         latent_layers=_layers(network, data, "soft", settings.recalibrate) if has_latent else None,
         alphas=None if network.alphas is None else np.abs([a.item() for a in network.alphas]),
         history=run.history,
-        loss_curve=epochs.loss_curve,
-        n_iter=math.ceil(run.n_iter / epochs.n_batches),
+        loss_curve=training.finished_curve(),
+        n_iter=math.ceil(run.n_iter / training.n_batches),
     )
 
 
@@ -154,64 +155,58 @@ def _check_rows(data, settings):
         )
 
 
-class _Epochs:
-    """The steps of a training run and its records."""
+class _Training(AutogradLoop):
+    """The run of a network, with its loss in every epoch."""
+
+    description = "training network"
 
     def __init__(self, network, data, settings, seed):
-        self.network, self.data, self.settings = network, data, settings
-        self.loss_curve = []
         self.n_batches = max(1, data.n_rows // settings.batch_size)
-        self._batches = minibatches(data.n_rows, settings.batch_size, seed)
-        self._n_done, self._losses = 0, []
-
-    def train(self):
-        """Run the loop; return its ``Run``."""
-        settings = self.settings
-        optimizer = make_binary_optimizer(
-            self.network,
-            learning_rate=settings.learning_rate_init,
-            gamma=settings.gamma,
-            tau=settings.tau,
-        )
-        run = run_loop(
-            self.network,
-            self._step,
-            optimizer,
+        super().__init__(
+            network,
+            make_binary_optimizer(
+                network,
+                learning_rate=settings.learning_rate_init,
+                gamma=settings.gamma,
+                tau=settings.tau,
+            ),
             max_iter=settings.max_iter * self.n_batches,
-            share=min(1.0, settings.batch_size / self.data.n_rows),
-            description="training network",
+            share=min(1.0, settings.batch_size / data.n_rows),
             verbose=settings.verbose,
-            validate=self._validate if settings.early_stopping else None,
             patience=settings.n_iter_no_change if settings.early_stopping else None,
             decay=cosine_decay if settings.learning_rate == "cosine" else no_decay,
         )
-        self.network.eval()
-        if self._losses:  # of an epoch that was cut short
-            self.loss_curve.append(float(np.mean(self._losses)))
-        return run
+        self._network, self._data, self._n_epochs = network, data, settings.max_iter
+        self.validates = settings.early_stopping
+        self._batches = minibatches(data.n_rows, settings.batch_size, seed)
+        self._loss_curve, self._epoch_losses = [], []
 
-    def _step(self):
-        self.network.train()
-        n_epochs, done = self.settings.max_iter, self._n_done / self.n_batches
-        set_temperature(self.network, _LAST_TEMPERATURE ** (done / n_epochs))
-        loss = self._loss(*self.data.rows(next(self._batches)))
-        self._record(loss.item())
-        return loss.item(), loss + self.network.penalty(1 + int(done), n_epochs), 0
+    def surrogate(self):
+        self._network.train()
+        done = self.n_done / self.n_batches
+        set_temperature(self._network, _LAST_TEMPERATURE ** (done / self._n_epochs))
+        loss = self._loss(*self._data.rows(next(self._batches)))
+        return loss.item(), loss + self._network.penalty(1 + int(done), self._n_epochs), 0
 
-    def _record(self, loss):
-        self._losses.append(loss)
-        self._n_done += 1
-        if len(self._losses) == self.n_batches:
-            self.loss_curve.append(float(np.mean(self._losses)))
-            self._losses = []
+    def count(self, loss, n_passes):
+        super().count(loss, n_passes)
+        self._epoch_losses.append(loss)
+        if len(self._epoch_losses) == self.n_batches:
+            self._loss_curve.append(float(np.mean(self._epoch_losses)))
+            self._epoch_losses = []
+
+    def finished_curve(self):
+        """Return the mean loss of each epoch, that of one cut short included."""
+        unfinished = [float(np.mean(self._epoch_losses))] if self._epoch_losses else []
+        return self._loss_curve + unfinished
 
     @torch.no_grad()
-    def _validate(self):
-        self.network.eval()
-        return self._loss(*self.data.held_out()).item()
+    def validate(self):
+        self._network.eval()
+        return self._loss(*self._data.held_out()).item()
 
     def _loss(self, X, targets, weights):
-        return (weights * CrossEntropy().value(self.network(X), targets)).mean()
+        return (weights * CrossEntropy().value(self._network(X), targets)).mean()
 
 
 @torch.no_grad()

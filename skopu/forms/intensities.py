@@ -1,5 +1,7 @@
 """Intensities as quadratic forms of the bits: of a known matrix, or fitted to past answers."""
 
+from copy import copy
+
 import torch
 
 from skopu.forms.quadratic import QuadraticForms
@@ -103,14 +105,32 @@ class FittedIntensities:
         """Whether answers are to be collected once ``n_passes`` have been made."""
         return n_passes >= self._next_collection
 
-    def add(self, codes, intensities, n_passes):
-        """Collect answers (m, D) to codes (m, k), and fit when there are enough.
+    def with_answers(self, answers):
+        """Return what these forms become with further answers; they stay as they are themselves.
+
+        Parameters
+        ----------
+        answers : list of (codes (m, k), intensities (m, D), n_passes)
+            ``n_passes`` is how many had been made before.
+
+        Returns
+        -------
+        forms : FittedIntensities
+        """
+        forms = copy(self)
+        for part in answers:
+            forms._add(*part)
+        return forms
+
+    def _add(self, codes, intensities, n_passes):
+        """Collect answers, and fit when there are enough.
 
         The first ones are fitted at once, and again whenever their number has doubled, so that
         there is a model from the first step on.
         """
-        self._codes.append(codes)
-        self._intensities.append(intensities)
+        # New lists, since the old ones may be those of other forms.
+        self._codes = [*self._codes, codes]
+        self._intensities = [*self._intensities, intensities]
         n_held = sum(map(len, self._codes))
         n_fitted = 0 if self._centred is None else len(self._centred)
         if n_held >= self._n_answers:

@@ -8,8 +8,9 @@ import torch
 
 from skopu._core.random import draw_seeds
 from skopu.rules.network import DNF
-from skopu.training.binary_optimizer import make_binary_optimizer
-from skopu.training.loop import minibatches, run_loop
+from skopu.training.autograd_loop import AutogradLoop
+from skopu.training.optimizers import make_binary_optimizer
+from skopu.training.rows import minibatches
 
 
 @dataclass(frozen=True)
@@ -59,25 +60,7 @@ def train_dnf(literals, targets, weights, settings, seed):
         method=settings.weight_optimizer,
         adaptive_noise=settings.adaptive_noise,
     ).to(device)
-    batches = minibatches(len(literals), settings.batch_size, batch_seed)
-
-    def loss(rows):
-        values, n_literals = model(absent[rows])
-        errors = (values - targets[rows]).square().sum(1)
-        return (weights[rows] * errors).mean(), settings.literal_penalty * n_literals
-
-    def step():
-        model.train()
-        error, penalty = loss(torch.as_tensor(next(batches), device=device))
-        return error.item(), error + penalty, 0
-
-    @torch.no_grad()
-    def loss_of_rules():
-        model.eval()
-        return sum(loss(slice(None))).item()
-
-    share = min(1.0, settings.batch_size / len(literals))
-    run = _run(model, step, loss_of_rules, settings, share)
+    run = _Training(model, absent, targets, weights, settings, batch_seed).run()
     return TrainedDNF(
         members=model.literals.hard().bool().cpu().numpy(),
         in_use=model.rules.hard().bool().squeeze(1).cpu().numpy(),
@@ -86,23 +69,43 @@ def train_dnf(literals, targets, weights, settings, seed):
     )
 
 
-def _run(model, step, loss_of_rules, settings, share):
-    """Run the loop; return its ``Run``.
+class _Training(AutogradLoop):
+    """The run of all formulas.
 
     With noise the loss of a step is not that of the rules as they will be used, so these are
     judged on all rows at each record, and the best ones are kept.
     """
-    optimizer = make_binary_optimizer(
-        model, learning_rate=settings.learning_rate, gamma=settings.gamma, tau=settings.tau
-    )
-    return run_loop(
-        model,
-        step,
-        optimizer,
-        max_iter=settings.max_iter,
-        share=share,
-        description="training rules",
-        verbose=settings.verbose,
-        validate=loss_of_rules,
-        patience=math.inf,
-    )
+
+    description = "training rules"
+    validates = True
+
+    def __init__(self, model, absent, targets, weights, settings, seed):
+        optimizer = make_binary_optimizer(
+            model, learning_rate=settings.learning_rate, gamma=settings.gamma, tau=settings.tau
+        )
+        super().__init__(
+            model,
+            optimizer,
+            max_iter=settings.max_iter,
+            share=min(1.0, settings.batch_size / len(absent)),
+            verbose=settings.verbose,
+            patience=math.inf,
+        )
+        self._model, self._penalty = model, settings.literal_penalty
+        self._absent, self._targets, self._weights = absent, targets, weights
+        self._batches = minibatches(len(absent), settings.batch_size, seed)
+
+    def surrogate(self):
+        self._model.train()
+        error, penalty = self._loss(torch.as_tensor(next(self._batches)).to(self._absent.device))
+        return error.item(), error + penalty, 0
+
+    @torch.no_grad()
+    def validate(self):
+        self._model.eval()
+        return sum(self._loss(slice(None))).item()
+
+    def _loss(self, rows):
+        values, n_literals = self._model(self._absent[rows])
+        errors = (values - self._targets[rows]).square().sum(1)
+        return (self._weights[rows] * errors).mean(), self._penalty * n_literals

@@ -7,7 +7,7 @@ from torch import nn
 
 from skopu.exceptions import DeviceFault
 from skopu.forms.intensities import FittedIntensities, KnownIntensities
-from skopu.training.readout import Readout
+from skopu.training.readout import ReadoutLayer
 
 _MAX_CALIBRATION_ROWS = 1024
 
@@ -68,7 +68,7 @@ class JointModel(nn.Module):
         self.progress, self._mark = 0.0, None
         # Passes that training has used, and those whose answers a fault made worthless.
         self._n_used, self.n_lost = 0, 0
-        self._known, self._fitted, self._answers = None, None, []
+        self._known, self._fitted, self._refitted, self._answers = None, None, None, []
 
     @torch.no_grad()
     def start(self, X, n_outputs, seed):
@@ -80,12 +80,12 @@ class JointModel(nn.Module):
         if self.gradient.fits_forms:
             self._fitted = FittedIntensities(n_bits, self.gradient.fit_penalty)
         self._build(*self._intensities(codes), n_bits, n_outputs)
-        self._learn_answers()
+        self._refit()
         self.to(X)
         self.mark()
 
     def _build(self, intensities, popcounts, n_bits, n_outputs):
-        self.readout = Readout(intensities, popcounts, n_outputs, self.learn_gamma)
+        self.readout = ReadoutLayer(intensities, popcounts, n_outputs, self.learn_gamma)
         learned = self.gradient.learned(n_bits)
         self.learned = nn.ParameterDict({name: nn.Parameter(v) for name, v in learned.items()})
 
@@ -120,8 +120,11 @@ class JointModel(nn.Module):
         self.mark()
 
     def mark(self):
-        """Note where a minibatch begins, and forget answers to one that was cut short."""
-        self._mark, self._answers = (self.generator.get_state(), self._n_used), []
+        """Note that all so far is done: what ``state`` returns until the next mark."""
+        if self._refitted is not None:
+            self._fitted = self._refitted
+        self._mark = self.generator.get_state(), self._n_used
+        self._refitted, self._answers = None, []
 
     @property
     def n_passes(self):
@@ -197,6 +200,7 @@ class JointModel(nn.Module):
         surrogate = (weights * rows).mean() + self._penalty()
         with torch.no_grad():
             loss = (weights * self.objective.value(predictions, targets)).mean()
+            self._refit()
         return loss.item(), surrogate
 
     def costs(self, draws, predictions, targets):
@@ -210,7 +214,6 @@ class JointModel(nn.Module):
                 costs.forms = self._forms(self._known_intensities())
             elif self.gradient.fits_forms:
                 costs.forms = self._forms(self._fitted)
-        self._learn_answers()
         return costs
 
     @torch.no_grad()
@@ -220,15 +223,15 @@ class JointModel(nn.Module):
         values = self.objective.value(predictions, targets)
         return ((weights * values).sum() / weights.sum()).item()
 
-    def _learn_answers(self):
-        """Hand over the answers that were put aside.
+    def _refit(self):
+        """Fit the forms with the answers to this minibatch, for the next one.
 
-        Not before the costs are made: a control variate fitted to the very draws it corrects
-        would be biased.
+        Not for this one: a control variate fitted to the very draws it corrects would be
+        biased. And on the side, until the minibatch is marked as done: one that is cut short
+        will be done again, and must find the forms that it had.
         """
-        for answers in self._answers:
-            self._fitted.add(*answers)
-        self._answers = []
+        if self._answers:
+            self._refitted = self._fitted.with_answers(self._answers)
 
     def _penalty(self):
         weight = self.encoder.weight

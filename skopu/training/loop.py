@@ -1,59 +1,33 @@
-"""The training loop: steps, learning rate, record, early stop, interruption."""
+"""The training loop: minibatches, record, early stop, interruption.
+
+``Loop`` is the ladder of a run, from ``run`` down to the single minibatch; a subclass says what a
+minibatch is. :mod:`skopu.training.autograd_loop` has the one for models that torch differentiates
+and an optimizer steps; a loop for gradients written by hand derives from ``Loop`` itself.
+"""
 
 import math
 import time
 import warnings
-from collections.abc import Callable
 from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from torch.optim import Adam
-from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
+from skopu._core.interrupts import uninterrupted
 from skopu.exceptions import DeviceFault, InterruptedFitWarning, PassBudgetError
 from skopu.training.history import BestState, History
+from skopu.training.optimizers import cosine_decay
 
-_LAST_RATE = 1e-3  # the cosine decay ends at this share of the first learning rate
-_BETAS = (0.9, 0.99)  # a shorter memory of squares than Adam's default: runs are short
 _N_RECORDS = 100  # entries that a whole run leaves in the history
-
-
-def minibatches(n_samples, batch_size, seed):
-    """Yield index arrays for ever: each epoch visits every row once, in a new order."""
-    if n_samples <= batch_size:
-        while True:
-            yield np.arange(n_samples)
-    rng = np.random.default_rng(seed)
-    while True:
-        order = rng.permutation(n_samples)
-        # The last, short part of an epoch is left out: its rows come up in later epochs.
-        for start in range(0, n_samples - batch_size + 1, batch_size):
-            yield order[start : start + batch_size]
-
-
-def make_optimizer(groups):
-    """Return the optimizer of encoders and readouts, for parameters or groups of them."""
-    return Adam(groups, betas=_BETAS)
-
-
-def cosine_decay(n_iter):
-    """Return the learning rate's factor at an iteration: from 1 down to 1e-3."""
-    return lambda done: max(_LAST_RATE, 0.5 * (1 + math.cos(math.pi * done / n_iter)))
-
-
-def no_decay(n_iter):
-    """Return a factor of 1 for every iteration."""
-    return lambda done: 1.0
 
 
 class Run(NamedTuple):
     """What a run leaves: minibatches done, the columns of its history, and how it ended.
 
-    ``fault`` is what stopped a device, None if nothing did; ``state`` is what ``run_loop`` takes
-    as ``resume``, None if the run was finished and nobody asked for it.
+    ``fault`` is what stopped a device, None if nothing did; ``state`` is what a loop takes as
+    ``resume``, None if the run was finished and nobody asked for it.
     """
 
     n_iter: int
@@ -62,217 +36,243 @@ class Run(NamedTuple):
     state: dict | None = None
 
 
-def is_device_fault(error):
-    """Whether an exception is a device's: training then keeps its state."""
-    return isinstance(error, DeviceFault)
+class Loop:
+    """A run: trains until the budget is used, progress stops, a device fails or the user cuts in.
 
-
-def run_loop(
-    module,
-    step,
-    optimizer,
-    *,
-    max_iter,
-    share,
-    description,
-    verbose,
-    validate=None,
-    patience=None,
-    decay=cosine_decay,
-    is_fault=is_device_fault,
-    mark=None,
-    resume=None,
-    keeps_state=False,
-):
-    """Train until the budget is used, progress stops, a device fails, or the user interrupts.
+    A subclass writes ``compute``, ``update`` and whatever else of the first group of methods does
+    not fit. Everything that changes in a run changes in ``update`` or ``mark``, which nothing
+    interrupts: a run that is cut anywhere else goes on as if it had not been.
 
     Parameters
     ----------
     module : torch.nn.Module
         What is trained; its best state is put back if the user cuts the run short. If a device
         fails, or its budget is used up, it is left as it is after the last complete minibatch.
-    step : callable
-        Returns (loss to report, surrogate to differentiate, passes so far) of a minibatch.
-    optimizer : torch.optim.Optimizer
     max_iter : int
         Budget, in minibatches.
     share : float
         Rows of a minibatch divided by training rows.
-    description : str
-        Of the progress bar.
-    verbose : int
-        Above 0: show the bar.
-    validate : callable or None, default=None
-        Returns the validation loss; None: the training loss stands in for it.
+    verbose : int, default=0
+        Above 0: show a progress bar.
     patience : int or None, default=None
         Records without improvement after which to stop; None: use the whole budget.
     decay : callable, default=cosine_decay
         From ``max_iter`` to the learning rate's factor at an iteration.
-    is_fault : callable, default=is_device_fault
-        Which exceptions of ``step`` and ``validate`` are a device's.
-    mark : callable or None, default=None
-        Called before every ``step`` and ``validate``, which will be repeated if cut short.
     resume : dict or None, default=None
         The ``state`` of a run to go on from: one that was cut short is completed, to one that was
         finished another ``max_iter`` minibatches are added. The module is loaded by the caller.
     keeps_state : bool, default=False
         Whether a finished run returns its state, too.
 
-    Returns
-    -------
-    run : Run
+    Attributes
+    ----------
+    n_done : int
+        Minibatches done, those of earlier runs included.
+    rate : float
+        The learning rate's factor at the present minibatch.
     """
-    tasks = _Tasks(step, validate, mark or (lambda: None))
-    loop = _Loop(module, tasks, optimizer, max_iter, share, patience, decay, resume)
-    bar = tqdm(
-        total=max_iter,
-        initial=loop.n_done - loop.origin,
-        disable=not verbose,
-        desc=description,
-        unit="it",
-    )
-    fault, state, n_iter, keep_best = None, None, None, patience is not None
-    try:
-        loop.run(bar)
-    except KeyboardInterrupt:
-        # The state to go on from is the last one; the one to use meanwhile is the best.
-        state, keep_best, n_iter = loop.state(is_finished=False), True, loop.n_begun
-        _warn_cut(
-            f"fit interrupted at iteration {n_iter} of {loop.end}: the best state, that of "
-            f"iteration {loop.best.iteration}, is kept and the fit is completed with it."
-        )
-    except PassBudgetError as reason:
-        state, n_iter = loop.state(is_finished=False), loop.n_done
-        _warn_cut(
-            f"fit stopped after iteration {n_iter} of {loop.end}, and is completed with what was "
-            f"learned so far: {reason}"
-        )
-    except Exception as error:
-        if not is_fault(error):
-            raise
-        fault, state, keep_best = error, loop.state(is_finished=False), False
-    finally:
-        bar.close()
-    if keep_best or loop.diverged:
-        loop.best.restore()
-    if state is None and keeps_state:
-        state = loop.state(is_finished=True)
-    return Run(loop.n_done if n_iter is None else n_iter, loop.columns(), fault, state)
 
+    description = "training"  # of the progress bar
+    validates = False  # whether ``validate`` is to be asked; if not, the training loss stands in
 
-class _Tasks(NamedTuple):
-    """What the caller does in a run."""
+    def compute(self):
+        """Do all of a minibatch that may take long; change nothing that ``state`` returns."""
+        raise NotImplementedError(f"{type(self).__name__} must implement compute")
 
-    step: Callable
-    validate: Callable | None
-    mark: Callable
+    def update(self):
+        """Step along what ``compute`` has found, and ``count`` it. Ctrl-C waits for its end."""
+        raise NotImplementedError(f"{type(self).__name__} must implement update")
 
+    def validate(self):
+        """Return the loss of rows held out."""
+        raise NotImplementedError(f"{type(self).__name__} must implement validate")
 
-class _Loop:
-    """A run in progress: everything that has to be kept in order to go on."""
+    def mark(self):
+        """Note that all so far is done: from here a run that is cut short will go on."""
 
-    def __init__(self, module, tasks, optimizer, max_iter, share, patience, decay, resume):
-        self._module, self._tasks, self._optimizer = module, tasks, optimizer
-        self._patience = patience
+    def is_fault(self, error):
+        """Whether an exception is a device's: training then ends, and keeps its state."""
+        return isinstance(error, DeviceFault)
+
+    def step_state(self):
+        """Return numbers, lists and tensors: what ``update`` keeps beside the module."""
+        return {}
+
+    def load_step_state(self, state):
+        """Take up what ``step_state`` returned."""
+
+    def __init__(
+        self,
+        module,
+        *,
+        max_iter,
+        share,
+        verbose=0,
+        patience=None,
+        decay=cosine_decay,
+        resume=None,
+        keeps_state=False,
+    ):
+        self._module, self._verbose, self._patience = module, verbose, patience
+        self._max_iter, self._keeps_state = max_iter, keeps_state
+        self._decay = decay(max_iter)
         self._period = max(1, max_iter // _N_RECORDS)
-        self.history, self.best = History(share), BestState(module)
-        self.losses, self.n_done, self.n_passes, self.origin = [], 0, 0, 0
-        self.n_begun, self.diverged = 0, False
+        self._history, self._best = History(share), BestState(module)
+        self._losses, self._diverged = [], False
+        self.n_done, self.n_passes, self._origin = 0, 0, 0
         if resume is not None:
             self._resume(resume)
-        self.end = self.origin + max_iter
-        # A scheduler that does not begin at 0 wants to know the first rates.
-        for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
-        done = self.n_done - self.origin
-        self._schedule = LambdaLR(optimizer, decay(max_iter), last_epoch=done - 1)
+        self._n_begun, self._end = self.n_done, self._origin + max_iter
 
-    def _resume(self, state):
-        self._optimizer.load_state_dict(
-            _with_moments(self._optimizer.state_dict(), state["optimizer"])
+    @property
+    def n_since_start(self):
+        """Minibatches done, those of finished runs before this one left out."""
+        return self.n_done - self._origin
+
+    @property
+    def rate(self):
+        """The learning rate's factor at the present minibatch."""
+        return self._decay(self.n_since_start)
+
+    def run(self):
+        """Train to the end, or to where the run is cut short; return the ``Run``."""
+        bar = tqdm(
+            total=self._max_iter,
+            initial=self.n_since_start,
+            disable=not self._verbose,
+            desc=self.description,
+            unit="it",
         )
-        self.n_done = self.n_begun = state["n_done"]
-        self.n_passes = state["n_passes"]
-        self.history.load(state["history"])
-        if state["is_finished"]:
-            self.origin = self.n_done
-            return
-        self.origin, self.losses = state["origin"], list(state["losses"])
-        self.best.load(state["best"])
+        try:
+            self._go_on(bar)
+        except KeyboardInterrupt:
+            return self._interrupted()
+        except PassBudgetError as reason:
+            return self._out_of_passes(reason)
+        except Exception as error:
+            if not self.is_fault(error):
+                raise
+            return self._ended(fault=error)
+        finally:
+            bar.close()
+            self._release()
+        return self._finished()
 
-    def state(self, is_finished):
-        """Return numbers, lists and tensors that ``resume`` takes."""
-        return {
-            "module": deepcopy(self._module.state_dict()),
-            "optimizer": self._optimizer.state_dict(),
-            "n_done": self.n_done,
-            "n_passes": self.n_passes,
-            "history": self.history.as_dict(),
-            "losses": list(self.losses),
-            "origin": self.origin,
-            "best": self.best.as_dict(),
-            "is_finished": is_finished,
-        }
+    def count(self, loss, n_passes):
+        """Count a minibatch of which ``loss`` is reported, after ``n_passes`` in all."""
+        self._losses.append(loss)
+        self.n_passes = n_passes
+        self.n_done += 1
+        # In the same breath: a mark that lags behind the weights would have the next minibatch
+        # done with the draws of this one.
+        self.mark()
 
-    def columns(self):
-        """Return the history, with a last line for minibatches that no record was due for."""
-        history = deepcopy(self.history)
-        if self.losses:
-            history.record(self.n_done, float(np.mean(self.losses)), math.nan, self.n_passes)
-        return history.as_dict()
-
-    def run(self, bar):
-        """Go on to the end; what is cut short by an exception can be resumed."""
+    def _go_on(self, bar):
         start, before = time.perf_counter(), self.n_passes
         while True:
             if self._is_due():
-                n_new = len(self.losses)
+                n_new = len(self._losses)
                 mean_loss = self._record()
                 seconds = time.perf_counter() - start
                 _show(bar, n_new, mean_loss, self.n_passes, (self.n_passes - before) / seconds)
-                if not math.isfinite(mean_loss):
-                    self.diverged = True
-                    _warn_diverged(self.n_done, self.best.iteration)
+                if self._is_hopeless(mean_loss):
                     return
-                if self._patience is not None and self.best.age >= self._patience:
-                    return
-            if self.n_done >= self.end:
+            if self.n_done >= self._end:
                 return
             self._advance()
 
     def _is_due(self):
-        done = self.n_done - self.origin
-        return bool(self.losses) and (done % self._period == 0 or self.n_done >= self.end)
+        is_last = self.n_done >= self._end
+        return bool(self._losses) and (self.n_since_start % self._period == 0 or is_last)
 
     def _advance(self):
-        self.n_begun = self.n_done + 1
-        self._tasks.mark()
-        loss, surrogate, self.n_passes = self._tasks.step()
-        self._optimizer.zero_grad()
-        surrogate.backward()
-        self._optimizer.step()
-        self._schedule.step()
-        self.losses.append(loss)
-        self.n_done += 1
+        self._n_begun = self.n_done + 1
+        self.compute()
+        with uninterrupted():
+            self.update()
 
     def _record(self):
         """Write a line of the history, keep the best state; return the mean loss."""
-        mean_loss, score = float(np.mean(self.losses)), math.nan
-        if self._tasks.validate:
-            self._tasks.mark()
-            score = self._tasks.validate()
-        self.history.record(self.n_done, mean_loss, score, self.n_passes)
-        self.best.offer(self.n_done, score if self._tasks.validate else mean_loss)
-        self.losses = []
+        mean_loss = float(np.mean(self._losses))
+        score = self.validate() if self.validates else math.nan
+        with uninterrupted():
+            self._history.record(self.n_done, mean_loss, score, self.n_passes)
+            self._best.offer(self.n_done, score if self.validates else mean_loss)
+            self._losses = []
+            self.mark()
         return mean_loss
 
+    def _is_hopeless(self, mean_loss):
+        """Whether to stop before the budget is used."""
+        if not math.isfinite(mean_loss):
+            self._diverged = True
+            _warn_diverged(self.n_done, self._best.iteration)
+        return self._diverged or (self._patience is not None and self._best.age >= self._patience)
 
-def _with_moments(present, saved):
-    """State of an optimizer with the settings of one and the moments of another."""
-    if "optimizers" in present:
-        pairs = zip(present["optimizers"], saved["optimizers"], strict=True)
-        return {"optimizers": [_with_moments(*pair) for pair in pairs]}
-    return {**present, "state": saved["state"]}
+    def _finished(self):
+        self._restore_best()
+        state = self._state(is_finished=True) if self._keeps_state else None
+        return Run(self.n_done, self._columns(), None, state)
+
+    def _restore_best(self):
+        if self._diverged or self._patience is not None:
+            self._best.restore()
+
+    def _interrupted(self):
+        # The state to go on from is the last one; the one to use meanwhile is the best.
+        run = self._ended()
+        self._best.restore()
+        _warn_cut(
+            f"fit interrupted at iteration {self._n_begun} of {self._end}: the best state, that of "
+            f"iteration {self._best.iteration}, is kept and the fit is completed with it."
+        )
+        return run._replace(n_iter=self._n_begun)
+
+    def _out_of_passes(self, reason):
+        run = self._ended()
+        self._restore_best()
+        _warn_cut(
+            f"fit stopped after iteration {self.n_done} of {self._end}, and is completed with "
+            f"what was learned so far: {reason}"
+        )
+        return run
+
+    def _ended(self, fault=None):
+        return Run(self.n_done, self._columns(), fault, self._state(is_finished=False))
+
+    def _release(self):
+        """Let go of what is not the loop's own."""
+
+    def _state(self, is_finished):
+        """Return numbers, lists and tensors that ``resume`` takes."""
+        return {
+            "module": deepcopy(self._module.state_dict()),
+            "optimizer": self.step_state(),
+            "n_done": self.n_done,
+            "n_passes": self.n_passes,
+            "history": self._history.as_dict(),
+            "losses": list(self._losses),
+            "origin": self._origin,
+            "best": self._best.as_dict(),
+            "is_finished": is_finished,
+        }
+
+    def _resume(self, state):
+        self.load_step_state(state["optimizer"])
+        self.n_done, self.n_passes = state["n_done"], state["n_passes"]
+        self._history.load(state["history"])
+        if state["is_finished"]:
+            self._origin = self.n_done
+            return
+        self._origin, self._losses = state["origin"], list(state["losses"])
+        self._best.load(state["best"])
+
+    def _columns(self):
+        """Return the history, with a last line for minibatches that no record was due for."""
+        history = deepcopy(self._history)
+        if self._losses:
+            history.record(self.n_done, float(np.mean(self._losses)), math.nan, self.n_passes)
+        return history.as_dict()
 
 
 def _show(bar, n_done, loss, n_passes, rate):
@@ -282,7 +282,7 @@ def _show(bar, n_done, loss, n_passes, rate):
 
 
 def _warn_cut(message):
-    warnings.warn(message, InterruptedFitWarning, stacklevel=3)
+    warnings.warn(message, InterruptedFitWarning, stacklevel=4)
 
 
 def _warn_diverged(iteration, best_iteration):
@@ -290,5 +290,5 @@ def _warn_diverged(iteration, best_iteration):
         f"the loss is not finite at iteration {iteration}: training stopped and the state of "
         f"iteration {best_iteration} is kept; lower learning_rate.",
         ConvergenceWarning,
-        stacklevel=5,
+        stacklevel=6,
     )

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
+from skopu.training.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
-from skopu.training.linear_encoder import LinearEncoder
-from skopu.training.loop import cosine_decay, make_optimizer
+from skopu.training.optimizers import cosine_decay, make_optimizer
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 _N_FOLDS = 3

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-class Readout(nn.Module):
+class ReadoutLayer(nn.Module):
     r"""Linear readout of centred, scaled features, with an optional learned :math:`\gamma`.
 
     Every intensity :math:`I_j = |r_j^\top z|^2` is the popcount of z, times the gain of the

@@ -1,4 +1,4 @@
-"""The rows of a training run."""
+"""The rows of a training run, and the order in which they come."""
 
 import numpy as np
 import torch
@@ -6,6 +6,19 @@ import torch
 from skopu._core.tensors import Inputs, to_tensor
 
 _MAX_START_ROWS = 4096  # rows that an encoder's start is measured on
+
+
+def minibatches(n_samples, batch_size, seed):
+    """Yield index arrays for ever: each epoch visits every row once, in a new order."""
+    if n_samples <= batch_size:
+        while True:
+            yield np.arange(n_samples)
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(n_samples)
+        # The last, short part of an epoch is left out: its rows come up in later epochs.
+        for start in range(0, n_samples - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
 
 
 class TrainingRows:

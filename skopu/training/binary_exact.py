@@ -1,48 +1,10 @@
-"""What training an encoder of binary weights takes beside that of real ones."""
+"""The exact model around an encoder of binary weights."""
 
 import torch
 from torch import nn
 
-from skopu.exceptions import IncompatiblePartsError
 from skopu.forms.quadratic import QuadraticReadout
-from skopu.penalties import resolve_penalty
-from skopu.training.binary_encoder import BinaryEncoder
-from skopu.training.binary_optimizer import share_with_bop
 from skopu.training.exact import ExactModel, ExactModels
-from skopu.training.linear_encoder import LinearEncoder
-
-_TAU = 1e-8  # of Bop: gradients below it are rounding
-
-
-def make_encoder(n_features, settings, seed):
-    """Return the encoder that ``settings.weights`` asks for, not yet started.
-
-    Parameters
-    ----------
-    n_features : int
-        d.
-    settings : object
-        With ``n_bits``, ``weights``, ``weight_optimizer`` and ``penalty``.
-    seed : int
-        Of the starting signs.
-    """
-    if settings.weights == "real":
-        return LinearEncoder(n_features, settings.n_bits)
-    quantizer = resolve_penalty(settings.penalty)
-    method = settings.weight_optimizer
-    if quantizer is not None and method != "ste":
-        raise IncompatiblePartsError(
-            f"penalty={settings.penalty!r} acts on latent weights, which weight_optimizer="
-            f"{method!r} does not have: use weight_optimizer='ste'."
-        )
-    generator = torch.Generator().manual_seed(seed)
-    return BinaryEncoder(n_features, settings.n_bits, generator, method, quantizer)
-
-
-def make_encoder_optimizer(model, settings):
-    """Return the optimizer of a model around an encoder."""
-    groups = model.groups(settings.learning_rate, settings.readout_learning_rate)
-    return share_with_bop(model, groups, gamma=settings.bop_gamma, tau=_TAU)
 
 
 class BinaryExactModel(ExactModel):

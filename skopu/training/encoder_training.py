@@ -14,21 +14,20 @@ from skopu.exceptions import DeviceFault
 from skopu.gradients import resolve_gradient
 from skopu.losses import LOSSES
 from skopu.objectives import Objective, check_parts, resolve_kappa
+from skopu.training.autograd_loop import AutogradLoop
+from skopu.training.binary_exact import BinaryExactModel
+from skopu.training.encoders import make_encoder
 from skopu.training.exact import ExactModel
 from skopu.training.joint import JointModel
-from skopu.training.loop import minibatches, run_loop
-from skopu.training.make_encoder import (
-    BinaryExactModel,
-    make_encoder,
-    make_encoder_optimizer,
-)
+from skopu.training.optimizers import share_with_bop
 from skopu.training.penalty import choose_penalty
-from skopu.training.rows import TrainingRows
+from skopu.training.rows import TrainingRows, minibatches
 
 MAX_ITER = 1500
 # Steps without device and draws are cheap: more of them, and 100 epochs where rows are many.
 _EXACT_ITER, _EXACT_EPOCHS, _MAX_EXACT_ITER = 3000, 100, 10_000
 _MAX_CHOICE_ITER = 1500
+_TAU = 1e-8  # of Bop: gradients below it are rounding
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def train_encoder(X, targets, weights, device, settings, seed, resume=None):
         fault = _start(model, data, n_outputs, seeds[2], state)
         run = None
         if fault is None:
-            run = _run(model, data, settings, max_iter, seeds[3], state["run"])
+            run = _make_loop(model, data, settings, max_iter, seeds[3], state["run"]).run()
     return _trained(model, run, fault, gradient, state)
 
 
@@ -190,31 +189,48 @@ def _make_model(encoder, device, gradient, objective, penalty, settings, seed):
     ).to(settings.torch_device)
 
 
-def _run(model, data, settings, max_iter, seed, resume):
-    """Run the loop; return its ``Run``."""
-    n_done = 0 if resume is None else resume["n_done"]
-    is_new = resume is None or resume["is_finished"]
-    n_before = 0 if is_new else n_done - resume["origin"]
-    batches = islice(minibatches(data.n_rows, settings.batch_size, seed), n_done, None)
-    shares = iter(np.linspace(0, 1, max_iter)[n_before:])
-
-    def step():
-        model.progress = next(shares)
-        loss, surrogate = model.step(*data.rows(next(batches)))
-        return loss, surrogate, model.n_passes
-
+def _make_loop(model, data, settings, max_iter, seed, resume):
+    """Return the loop of a model that has been started or resumed."""
     held_out = settings.early_stopping
-    return run_loop(
+    return _EncoderLoop(
         model,
-        step,
-        make_encoder_optimizer(model, settings),
+        data,
+        settings,
+        seed,
         max_iter=max_iter,
         share=min(1.0, settings.batch_size / data.n_rows),
-        description="training encoder",
         verbose=settings.verbose,
-        validate=(lambda: model.loss(*data.held_out())) if held_out else None,
         patience=settings.n_iter_no_change if held_out else None,
-        mark=model.mark,
         resume=resume,
         keeps_state=settings.warm_start,
     )
+
+
+class _EncoderLoop(AutogradLoop):
+    """The run of an encoder's model."""
+
+    description = "training encoder"
+
+    def __init__(self, model, data, settings, seed, **run):
+        super().__init__(model, _make_optimizer(model, settings), **run)
+        self._model, self._data, self.validates = model, data, settings.early_stopping
+        # A run that goes on takes up the order of the rows where it was cut.
+        order = minibatches(data.n_rows, settings.batch_size, seed)
+        self._batches = islice(order, self.n_done, None)
+        self._progress = np.linspace(0, 1, run["max_iter"])
+
+    def surrogate(self):
+        self._model.progress = self._progress[self.n_since_start]
+        loss, surrogate = self._model.step(*self._data.rows(next(self._batches)))
+        return loss, surrogate, self._model.n_passes
+
+    def validate(self):
+        return self._model.loss(*self._data.held_out())
+
+    def mark(self):
+        self._model.mark()
+
+
+def _make_optimizer(model, settings):
+    groups = model.groups(settings.learning_rate, settings.readout_learning_rate)
+    return share_with_bop(model, groups, gamma=settings.bop_gamma, tau=_TAU)

@@ -1,8 +1,29 @@
-"""The optimizer of modules with binary weights: Bop for these, Adam for the rest."""
+"""Optimizers and their rates: Adam, and Bop for what is binary."""
+
+import math
+
+from torch.optim import Adam
 
 from skopu.optim import Bop, CombinedOptimizer
 from skopu.training.binary_weight import binary_weights
-from skopu.training.loop import make_optimizer
+
+_LAST_RATE = 1e-3  # the cosine decay ends at this share of the first learning rate
+_BETAS = (0.9, 0.99)  # a shorter memory of squares than Adam's default: runs are short
+
+
+def cosine_decay(n_iter):
+    """Return the learning rate's factor at an iteration: from 1 down to 1e-3."""
+    return lambda done: max(_LAST_RATE, 0.5 * (1 + math.cos(math.pi * done / n_iter)))
+
+
+def no_decay(n_iter):
+    """Return a factor of 1 for every iteration."""
+    return lambda done: 1.0
+
+
+def make_optimizer(groups):
+    """Return the optimizer of encoders and readouts, for parameters or groups of them."""
+    return Adam(groups, betas=_BETAS)
 
 
 def make_binary_optimizer(module, *, learning_rate, gamma, tau):
