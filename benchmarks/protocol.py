@@ -10,14 +10,65 @@ of all methods under it is ``uci/run.py``.
 import argparse
 import os
 
-from skopu.comparison.problems import MAX_ROWS, load_named
+import numpy as np
+from sklearn.datasets import load_digits, make_classification
+
+from skopu.comparison.problems import (
+    BUNDLED,
+    CLASSIFICATION,
+    MAX_ROWS,
+    REGRESSION,
+    Problem,
+    load_bundled,
+    load_named,
+    subsample,
+)
 
 __all__ = ["MAX_ROWS", "load_problem", "make_parser", "resolve", "split_names", "split_numbers"]
 
 
-def load_problem(folder, name):
-    """Return a data set with the rows that the protocol asks for."""
-    return load_named(name, folder)
+def load_problem(folder, name, max_rows=MAX_ROWS):
+    """Return a data set with the rows that the protocol asks for.
+
+    Parameters
+    ----------
+    folder : str or None
+        Of the sets that do not come with scikit-learn and are not made.
+    name : str
+        One that comes with scikit-learn, one of ``MADE``, or one of the papers.
+    max_rows : int, str or None, default=3000
+        Rows kept; None or "": all.
+    """
+    max_rows = int(max_rows) if max_rows else None
+    if name in BUNDLED or name in MADE:
+        problem = MADE[name]() if name in MADE else load_bundled(name)
+        return problem if max_rows is None else subsample(problem, max_rows)
+    return load_named(name, folder, max_rows)
+
+
+def sines():
+    """Return rows with many columns and a smooth target, for ridge regression."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4000, 1024))
+    y = np.sin(X[:, :8]).sum(1) + X @ rng.standard_normal(1024) / 32 + rng.standard_normal(4000)
+    return Problem("sines", X, y, REGRESSION)
+
+
+def many_classes():
+    """Return 26 classes in 16 columns: the size of UCI's letters."""
+    X, y = make_classification(
+        4000, 16, n_informative=12, n_classes=26, n_clusters_per_class=1, random_state=0
+    )
+    return Problem("26 classes", X, y, CLASSIFICATION, classes=tuple(map(str, range(26))))
+
+
+def few_pixels():
+    """Return the digits of scikit-learn with pixels from 0 to 1."""
+    X, y = load_digits(return_X_y=True)
+    return Problem("digits/16", X / 16, y, CLASSIFICATION, classes=tuple(map(str, range(10))))
+
+
+MADE = {"sines": sines, "26 classes": many_classes, "digits/16": few_pixels}
 
 
 def make_parser(description, sets):
