@@ -418,12 +418,15 @@ class TestWarmStart:
         np.testing.assert_array_equal(model.predict(X), expected)
 
     def test_passes_of_a_readout_are_not_repeated(self):
-        """Oracle: the count of a fit without a fault, which dies in the second of two draws."""
+        """Oracle: the count of a fit without a fault.
+
+        The two draws of 60 rows are one call of 120 codes, in batches of 50; it dies in the third.
+        """
         machine = Flaky(0, dies_at=13)
         model = on(machine, "regressor")
         with pytest.raises(DeviceFault):
             model.fit(X, y)
-        assert machine.n_passes == 60 + 8 * 40 + 60
+        assert machine.n_passes == 60 + 8 * 40 + 100
         machine.repair()
         model.set_params(warm_start=True).fit(X, y)
         assert machine.n_passes == model.n_passes_ == 60 + 8 * 40 + 2 * 60

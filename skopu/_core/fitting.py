@@ -10,11 +10,12 @@ from functools import wraps
 
 
 def whole(fit):
-    """Decorate ``fit`` or ``partial_fit``: what does not end well leaves the estimator as it was.
+    """Decorate a method that fits: what does not end well leaves the estimator as it was.
 
     The method sees a stand-in with the same attributes, except that a fit that starts anew (not
     ``partial_fit``, and not under ``warm_start=True``) finds none of those that end in an
-    underscore. Attributes named in the class's ``_carried`` go over to the estimator even if the
+    underscore. What the method returns is returned, the estimator in the place of the stand-in.
+    Attributes named in the class's ``_carried`` go over to the estimator even if the
     method fails: what a next fit needs to go on.
 
     Put it below ``fit_context``.
@@ -26,7 +27,7 @@ def whole(fit):
         goes_on = fit.__name__ == "partial_fit" or getattr(self, "warm_start", False)
         side.__dict__.update(vars(self) if goes_on else _settings(self))
         try:
-            fit(side, *args, **kwargs)
+            result = fit(side, *args, **kwargs)
         except BaseException as error:
             if any(kept is side for kept in getattr(error, "_fits_to_keep", ())):
                 self.__dict__ = side.__dict__
@@ -35,7 +36,7 @@ def whole(fit):
                 self.__dict__.update({n: vars(side)[n] for n in names if n in vars(side)})
             raise
         self.__dict__ = side.__dict__
-        return self
+        return self if result is side else result
 
     return fit_whole
 

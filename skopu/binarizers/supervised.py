@@ -1,4 +1,7 @@
-"""Binarization learned together with the task."""
+"""Binarization learned together with the task: the encoder of all that is trained through a device.
+
+``fit`` makes rows and opens the device; ``_train`` takes both from whoever has them already.
+"""
 
 from numbers import Integral, Real
 from typing import NamedTuple
@@ -11,12 +14,14 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.dask import is_dask, map_rows
+from skopu._core.fitting import keep_despite, whole
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
 from skopu._core.targets import encode_targets, keep_labels
 from skopu._core.validation import (
+    REAL,
     HasMethods,
     Interval,
     StrOptions,
@@ -205,6 +210,7 @@ class SupervisedBinarizer(
     """
 
     _part_names = ("gradient", "opu", "penalty")
+    _carried = ("_unfinished",)
     _parameter_constraints = {
         "n_bits": [Interval(Integral, 1, None, closed="left")],
         "objective": [
@@ -306,6 +312,7 @@ class SupervisedBinarizer(
         return resolve_gradient(self.gradient)
 
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def fit(self, X, y, sample_weight=None):
         """Train the encoder.
 
@@ -337,16 +344,39 @@ class SupervisedBinarizer(
         DeviceFault
             If the device fails.
         """
-        # torch is loaded by the first fit, not by importing the package.
-        from skopu.training.encoder_training import train_encoder
+        self._fit(X, y, sample_weight)
+        return self
 
+    @fit_context(prefer_skip_nested_validation=True)
+    @whole
+    def fit_transform(self, X, y, sample_weight=None):
+        """Train the encoder and return the codes of the same rows, which are validated once.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Floats, or class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_bits), dtype uint8
+            As :meth:`transform` gives them.
+        """
+        return self._codes(self._fit(X, y, sample_weight))
+
+    def _fit(self, X, y, sample_weight):
+        """Set the fitted attributes; return validated X."""
         given = y
         X, y = validate_data(
             self,
             X,
             y,
             accept_sparse="csr",
-            dtype=(np.float64, np.float32),
+            dtype=REAL,
             multi_output=True,
             y_numeric=self.loss == "squared_error",
         )
@@ -354,45 +384,48 @@ class SupervisedBinarizer(
         weights = check_weights(sample_weight, X)
         targets = encode_targets(y, self.loss, weights)
         device = resolve_device(self.opu, self.n_bits, self.n_components)
-        unfinished = self._take_up(X.shape[1], targets)
+        self._train(merge_repeated_rows(X, targets.values, weights), targets.loss, device)
+        return X
+
+    def _train(self, rows, loss, device):
+        """Train on ``Rows`` with encoded targets, through a device that is open already."""
+        # torch is loaded by the first fit, not by importing the package.
+        from skopu.training.encoder_training import train_encoder
+
+        unfinished = self._take_up(rows, loss)
         scaler_seed, train_seed = unfinished.seeds or draw_seeds(self.random_state, 2)
-        rows, values, row_weights, _ = merge_repeated_rows(X, targets.values, weights)
-        scaler = unfinished.scaler or fit_scaler(self.scaler, rows, row_weights, scaler_seed)
-        trained = train_encoder(
-            apply_scaler(scaler, rows),
-            targets._replace(values=values),
-            row_weights,
-            device,
-            settings=self,
-            seed=train_seed,
-            resume=unfinished.state,
-        )
+        scaler = unfinished.scaler or fit_scaler(self.scaler, rows.X, rows.weights, scaler_seed)
+        scaled = rows._replace(X=apply_scaler(scaler, rows.X))
+        trained = train_encoder(scaled, loss, device, self, train_seed, unfinished.state)
         self._unfinished = unfinished._replace(
             seeds=(scaler_seed, train_seed), scaler=scaler, state=trained.state
         )
-        if trained.coef is not None:
-            self.opu_, self.scaler_, self.loss_ = device, scaler, targets.loss
-            self._keep(trained)
-        if trained.fault is not None:
-            trained.fault.add_note(
+        fault = trained.fault
+        if fault is not None:
+            fault.add_note(
                 f"SupervisedBinarizer: training stopped after {trained.n_iter} minibatches. The "
                 "state is kept: fit again with warm_start=True to go on."
             )
-            raise trained.fault
-        return self
+        if trained.coef is None:  # a device that failed before there was anything to keep
+            raise fault
+        self.n_features_in_ = rows.X.shape[1]
+        self.opu_, self.scaler_, self.loss_ = device, scaler, loss
+        self._keep(trained)
+        if fault is not None:
+            raise keep_despite(fault, self)
 
     def _go_on_from(self, other):
         """Take over what another binarizer left, for a fit with ``warm_start=True``."""
         self._unfinished = getattr(other, "_unfinished", None)
 
-    def _take_up(self, n_features, targets):
+    def _take_up(self, rows, loss):
         """Return what the last fit left to go on from; empty unless that is wanted."""
         from skopu.gradients import resolve_gradient
 
         model = {
-            "n_features": n_features,
-            "n_outputs": targets.values.shape[1],
-            "loss": targets.loss,
+            "n_features": rows.X.shape[1],
+            "n_outputs": rows.Y.shape[1],
+            "loss": loss,
             "gradient": type(resolve_gradient(self.gradient)).__name__,
             **{name: getattr(self, name) for name in _PARTS_OF_MODEL},
         }
@@ -433,7 +466,7 @@ class SupervisedBinarizer(
         if is_dask(X):
             check_is_fitted(self)
             return map_rows(self, "transform", X, len(self.coef_), np.empty((0, 0), np.uint8))
-        return (self._logits(X) > 0).view(np.uint8)
+        return self._codes(self._validate(X))
 
     def bit_probabilities(self, X):
         """Return each bit's probability of being 1.
@@ -447,7 +480,7 @@ class SupervisedBinarizer(
         -------
         probabilities : ndarray of shape (n_samples, n_bits), dtype float64
         """
-        return expit(self._logits(X))
+        return self._probabilities(self._validate(X))
 
     def sample(self, X, n_draws=1, random_state=None):
         """Draw random codes, independent over draws, rows and bits.
@@ -469,9 +502,19 @@ class SupervisedBinarizer(
         uniforms = check_random_state(random_state).random_sample((n_draws, *probabilities.shape))
         return (uniforms < probabilities).view(np.uint8)
 
-    def _logits(self, X):
+    def _validate(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
+        return validate_data(self, X, reset=False, accept_sparse="csr", dtype=REAL)
+
+    def _codes(self, X):
+        """Return the most probable codes of validated X."""
+        return (self._logits(X) > 0).view(np.uint8)
+
+    def _probabilities(self, X):
+        """Return each bit's probability of being 1, for validated X."""
+        return expit(self._logits(X))
+
+    def _logits(self, X):
         # float64: the last bit of a sum must not decide a bit of a code.
         scaled = apply_scaler(self.scaler_, X).astype(np.float64, copy=False)
         return safe_sparse_dot(scaled, self.coef_.T, dense_output=True) + self.intercept_

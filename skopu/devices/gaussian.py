@@ -37,7 +37,8 @@ class GaussianMedium:
 
     def matrix(self):
         """Return R, complex64 of shape (D, k)."""
-        parts = self._make(slice(0, self.n_components), slice(0, self.n_bits))
+        self._store(1)  # whoever asks for R goes on to project through it
+        parts = self._block(slice(0, self.n_components), slice(0, self.n_bits))
         R = np.empty(parts.shape[1:], dtype=np.complex64)
         np.multiply(parts[0], scale(), out=R.real)
         np.multiply(parts[1], scale(), out=R.imag)

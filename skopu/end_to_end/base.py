@@ -12,10 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 from skopu._core.chunks import row_chunks
 from skopu._core.parts import PartsMixin
 from skopu._core.random import dither, draw_seeds
-from skopu._core.rows import merge_repeated_rows
-from skopu._core.validation import HasMethods, Interval, StrOptions, validate_params
+from skopu._core.validation import (
+    REAL,
+    Interval,
+    StrOptions,
+    validate_data,
+    validate_params,
+)
 from skopu.binarizers.supervised import SupervisedBinarizer
-from skopu.devices import resolve_device
 from skopu.end_to_end.averaging import MeanFeatures
 from skopu.exceptions import DeviceFault, IncompatiblePartsError, PassBudgetError
 from skopu.kernel_ridge.features import OPURandomFeatures
@@ -45,9 +49,10 @@ class EndToEnd(PartsMixin, BaseEstimator):
     """Parameters, training and readout common to both."""
 
     _part_names = ("binarizer", "features", "ridge")
+    _carried = ("_unfinished",)
     _parameter_constraints = {
-        "binarizer": [HasMethods(["fit", "bit_probabilities"]), None],
-        "features": [HasMethods(["fit", "transform", "expectation"]), None],
+        "binarizer": [SupervisedBinarizer, None],
+        "features": [OPURandomFeatures, None],
         "ridge": [None],  # and the class of the readout, which the subclasses name
         "prediction": [StrOptions({"draws", "threshold", "mean"})],
         "n_draws": [Interval(Integral, 1, None, closed="left")],
@@ -96,101 +101,118 @@ class EndToEnd(PartsMixin, BaseEstimator):
 
     def _part(self, name):
         given = getattr(self, name)
-        return self._make_part(name) if given is None else clone(given)
+        part = self._make_part(name) if given is None else clone(given)
+        validate_params(part)
+        return part
 
-    def _fit_parts(self, X, checked, targets, labels, weights):
-        """Set the fitted parts; return what the ridge was fitted to.
+    def _fit_parts(self, rows):
+        """Train on ``Rows``; set the fitted parts, the ridge among them not yet fitted.
 
-        X is as the user gave it: the binarizer validates it again and learns the names of its
-        columns. ``targets`` is what the encoder learns from, ``labels`` what the ridge is
-        fitted to. Returns the features of the distinct rows, where these stand in X, and
-        their weights: leaving one out must leave out its repetitions.
+        The rows go all the way as they are: every step has a private method that neither
+        validates nor orders them again, and one open device serves training and features.
+
+        Returns
+        -------
+        Phi : ndarray of shape (m, D)
+            Features of the rows, for the ridge.
         """
-        binarizer, features = self._part("binarizer"), self._part("features")
-        facts = [checked, targets, weights, self.prediction, self.n_draws]
-        facts += [features.n_components, features.form]
-        job = self._take_up(binarizer, facts)
+        features, ridge = self._part("features"), self._part("ridge")
+        job = self._take_up(rows, features)
         self._configure(job.binarizer, features, job.seeds[0])
-        matrix = targets.reshape(len(targets), -1).astype(np.float64)
-        *_, row_weights, kept = merge_repeated_rows(checked, matrix, weights)
+        n_passes = self._n_passes_of_readout(features, len(rows.weights))
         try:
-            self._train(job, features.opu, X, targets, weights, len(kept))
-            Phi = self._final_features(job, features, X, kept)
+            self._train(job, rows, features.opu, n_passes)
+            Phi = self._final_features(job, features, rows.X)
         except (DeviceFault, PassBudgetError, KeyboardInterrupt) as error:
-            job.fingerprint = joblib.hash(facts)
+            job.fingerprint = self._fingerprint(rows, features)
             self._unfinished = job
             error.add_note(
                 f"{type(self).__name__}: what was done is kept: fit again with warm_start=True to "
                 "go on."
             )
             raise
-        ridge = self._part("ridge").set_params(kernel="linear")
-        self.ridge_ = ridge.fit(Phi, labels[kept], sample_weight=row_weights)
         self.binarizer_, self.features_ = job.binarizer, job.features
+        self.ridge_ = ridge.set_params(kernel="linear")
         self.thresholds_, self._unfinished = job.thresholds, None
-        self.n_passes_ = job.binarizer.n_passes_ + self._n_passes_of_readout(len(kept))
+        self.n_passes_ = job.binarizer.n_passes_ + n_passes
         self.n_iter_, self.history_ = job.binarizer.n_iter_, job.binarizer.history_
-        return Phi, kept, row_weights
+        return Phi
 
-    def _take_up(self, binarizer, facts):
+    def _take_up(self, rows, features):
         """Return the job of this fit: one that was cut short, or a new one."""
-        job = getattr(self, "_unfinished", None)
+        job, binarizer = getattr(self, "_unfinished", None), self._part("binarizer")
         if not self.warm_start:
             return _Job(binarizer, draw_seeds(self.random_state, 2))
         if job is None:
             if hasattr(self, "binarizer_"):
                 binarizer._go_on_from(self.binarizer_)
             return _Job(binarizer, draw_seeds(self.random_state, 2))
-        if job.is_trained and job.fingerprint == joblib.hash(facts):
+        if job.is_trained and job.fingerprint == self._fingerprint(rows, features):
             return job
         binarizer._go_on_from(job.binarizer)
         return _Job(binarizer, job.seeds)
 
-    def _train(self, job, device, X, targets, weights, n_rows):
-        """Train the encoder, and leave enough of a budget of passes for the readout."""
+    def _fingerprint(self, rows, features):
+        """Hash of what the features of a fit are made of, beside the encoder."""
+        mode = self.prediction, self.n_draws, features.n_components, features.form
+        return joblib.hash([rows.X, rows.Y, rows.weights, mode])
+
+    def _train(self, job, rows, device, n_passes):
+        """Train the encoder, and leave ``n_passes`` of a budget for the readout."""
         if job.is_trained:
             return
-        with device.reserving(self._n_passes_of_readout(n_rows)):
-            job.binarizer.fit(X, targets, sample_weight=weights)
+        if hasattr(self, "feature_names_in_"):
+            job.binarizer.feature_names_in_ = self.feature_names_in_
+        with device.reserving(n_passes):
+            job.binarizer._train(rows, self._loss, device)
         job.is_trained = True
 
-    def _final_features(self, job, features, X, kept):
-        """Features (n, D) that the ridge is fitted to."""
+    def _final_features(self, job, features, X):
+        """Features (m, D) that the ridge is fitted to."""
         job.thresholds = dither(self.n_draws, job.binarizer.n_bits, job.seeds[1])
         job.features = self._fit_features(features, job.binarizer)
-        probabilities = job.binarizer.bit_probabilities(X)[kept]
+        probabilities = job.binarizer._probabilities(X)
         if self.prediction == "mean":
-            return job.features.expectation(probabilities)
+            return job.features._expected(probabilities)
         thresholds = self._used_thresholds(job.thresholds)
         return job.means.of(job.features, probabilities, thresholds)
 
-    def _n_passes_of_readout(self, n_rows):
+    def _n_passes_of_readout(self, features, n_rows):
         draws = {"mean": 0, "threshold": 1, "draws": self.n_draws}
-        return n_rows * draws[self.prediction]
+        return 0 if features.form == "exact" else n_rows * draws[self.prediction]
 
     def _configure(self, binarizer, features, seed):
-        """Make the binarizer train for the features, after checking the device."""
+        """Open the device, make the binarizer train for the features, and check the sizes."""
         # Gradient estimators load torch.
         from skopu.gradients import resolve_gradient
 
-        validate_params(features)
-        n_free = int(features.form == "centered")
-        device = resolve_device(features.opu, binarizer.n_bits, features.n_components, n_free)
-        self._check_device(device)
-        features.set_params(opu=device)
+        self._check_gamma(features)
+        device = features._open(binarizer.n_bits)
+        self._check_device(device, features)
+        features.set_params(opu=device, binarize=None)
         binarizer.set_params(
-            n_components=max(1, features.n_components - n_free),
+            n_components=max(1, features.n_components - features._n_free()),
             opu=device,
             loss=self._loss,
             warm_start=self.warm_start,
             verbose=max(self.verbose, binarizer.verbose),
         )
+        device.check_size(binarizer.n_bits, binarizer.n_components)
         if isinstance(features.gamma, str):
             binarizer.set_params(learn_gamma=features.gamma_per)
         if binarizer.objective == "auto" and not resolve_gradient(binarizer.gradient).uses_device:
             binarizer.set_params(objective=self._kappa())
         if binarizer.random_state is None:
             binarizer.set_params(random_state=seed)
+
+    def _check_gamma(self, features):
+        is_learned = isinstance(features.gamma, str)
+        if is_learned and features.form == "exact" and features.gamma_per == "feature":
+            raise IncompatiblePartsError(
+                "gamma='learn' with gamma_per='feature' learns one factor for each component of "
+                "the device, and form='exact' has products of bits instead: use "
+                "gamma_per='scalar', or form='centered'."
+            )
 
     def _fit_features(self, features, binarizer):
         """Return fitted features, with the gamma that the binarizer learned if one was asked."""
@@ -201,9 +223,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
                 n_features = features.n_components
                 gamma = gamma[:n_features] if features.form == "raw" else gamma[-n_features:]
             features.set_params(gamma=gamma)
-        # Without a gamma to learn, fitting looks at the number of bits only.
-        codes = np.zeros((1, binarizer.n_bits), dtype=np.uint8)
-        return features.set_params(binarize=None).fit(codes)
+        return features._fit_bits(binarizer.n_bits, features.opu)
 
     def _kappa(self):
         """Price of the variance that suits the prediction: the share that is left of it."""
@@ -211,32 +231,35 @@ class EndToEnd(PartsMixin, BaseEstimator):
             return _KAPPA_OF_MEAN
         return 1.0 if self.prediction == "threshold" else 1 / self.n_draws
 
-    def _check_device(self, device):
-        if self.prediction == "mean" and not device.known_matrix:
-            raise IncompatiblePartsError(
-                f"prediction='mean' needs the matrix of the device, and that of "
-                f"{type(device).__name__} is unknown: use prediction='draws' or 'threshold', or "
-                "measure it by skopu.devices.calibrate."
-            )
+    def _check_device(self, device, features):
+        if self.prediction != "mean" or features.form == "exact" or device.known_matrix:
+            return
+        raise IncompatiblePartsError(
+            f"prediction='mean' needs the matrix of the device, and that of "
+            f"{type(device).__name__} is unknown: use prediction='draws' or 'threshold', or "
+            "measure it by skopu.devices.calibrate."
+        )
 
     def _mean_features(self, probabilities):
         """Features (n, D) that the readout sees, from bit probabilities (n, k)."""
         if self.prediction == "mean":
-            self._check_device(self.features_.opu_)
-            return self.features_.expectation(probabilities)
+            self._check_device(self.features_.opu_, self.features_)
+            return self.features_._expected(probabilities)
         thresholds = self._used_thresholds(self.thresholds_)
         return MeanFeatures().of(self.features_, probabilities, thresholds)
 
     def _used_thresholds(self, thresholds):
         return np.full((1, 1), 0.5) if self.prediction == "threshold" else thresholds
 
-    def _readout(self, X, method):
-        """Apply a method of the readout to the features of X, a chunk of rows at a time."""
+    def _outputs(self, X):
+        """Return what the ridge says (n, q) of X, a chunk of rows at a time."""
         check_is_fitted(self)
-        apply = getattr(self.ridge_, method)
-        probabilities = self.binarizer_.bit_probabilities(X)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=REAL)
+        probabilities = self.binarizer_._probabilities(X)
         chunks = row_chunks(len(probabilities))
-        return np.concatenate([apply(self._mean_features(probabilities[c])) for c in chunks])
+        return np.concatenate(
+            [self.ridge_._read_out(self._mean_features(probabilities[rows])) for rows in chunks]
+        )
 
     def to_pipeline(self):
         """Return the fitted parts as a pipeline of one pass per row.

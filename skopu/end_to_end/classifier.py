@@ -1,18 +1,15 @@
 """Classification with binarizer, features and readout trained jointly."""
 
 import numpy as np
-from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 
-from skopu._core.targets import encode_labels, signed_targets
-from skopu._core.temperature import fit_temperature, probabilities_of_scores
-from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu._core.classification import LabelFit, ProbabilisticClassifier
+from skopu._core.rows import merge_repeated_rows
+from skopu._core.temperature import fit_temperature
 from skopu.end_to_end.base import EndToEnd
 from skopu.kernel_ridge.classifier import OPUKernelRidgeClassifier
-from skopu.ridge.leave_one_out import leave_out
 
 
-class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
+class EndToEndOPUClassifier(LabelFit, ProbabilisticClassifier, EndToEnd):
     r"""Classification with codes, OPU features and readout trained jointly.
 
     Trains the encoder of :class:`SupervisedBinarizer` with a softmax readout through the
@@ -85,87 +82,8 @@ class EndToEndOPUClassifier(ClassifierMixin, EndToEnd):
         "ridge": [OPUKernelRidgeClassifier, None],
     }
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Train encoder and readout, then refit the readout.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Labels, of two classes or more.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        DeviceFault
-            If the device fails. ``warm_start=True`` lets the next fit go on.
-        PassBudgetError
-            If the device's budget is too small for the readout. Training stops in time for it.
-        """
-        checked, y = validate_data(self, X, y, accept_sparse="csr", dtype="numeric")
-        check_classification_targets(y)
-        weights = check_weights(sample_weight, checked)
-        classes, codes = encode_labels(y, weights)
-        Phi, kept, row_weights = self._fit_parts(X, checked, codes, y, weights)
-        self.classes_ = classes
-        _, predictions = leave_out(
-            np.asarray(Phi),
-            signed_targets(codes[kept], len(self.classes_)),
-            row_weights,
-            self.ridge_.fit_intercept,
-            alphas=[self.ridge_.alpha_],
-        )
-        self.temperature_ = fit_temperature(predictions, codes[kept], row_weights)
-        return self
-
-    def decision_function(self, X):
-        """Return the scores of the ridge readout.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes, positive for ``classes_[1]``.
-        """
-        return self._readout(X, "decision_function")
-
-    def predict(self, X):
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-        """
-        return self._readout(X, "predict")
-
-    def predict_proba(self, X):
-        """Predict probabilities of the classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
-        """
-        scores = self.decision_function(X)
-        return probabilities_of_scores(self.temperature_ * scores)
+    def _fit_codes(self, X, codes, weights):
+        rows = merge_repeated_rows(X, np.eye(len(self.classes_))[codes], weights)
+        Phi = self._fit_parts(rows)
+        left_out = self.ridge_._fit_last(Phi, codes[rows.kept], self.classes_, rows.weights)
+        self.temperature_ = fit_temperature(*left_out)

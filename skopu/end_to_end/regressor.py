@@ -1,14 +1,13 @@
 """Regression with binarizer, features and readout trained jointly."""
 
-import numpy as np
-from sklearn.base import MultiOutputMixin, RegressorMixin
-
-from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu._core.regression import OutputRegressor, TargetFit
+from skopu._core.rows import merge_repeated_rows
+from skopu._core.targets import standardise
 from skopu.end_to_end.base import EndToEnd
 from skopu.kernel_ridge.regressor import OPUKernelRidge
 
 
-class EndToEndOPURegressor(MultiOutputMixin, RegressorMixin, EndToEnd):
+class EndToEndOPURegressor(TargetFit, OutputRegressor, EndToEnd):
     r"""Regression with codes, OPU features and readout trained jointly.
 
     Trains the encoder of :class:`SupervisedBinarizer` with a readout through the device
@@ -97,47 +96,7 @@ class EndToEndOPURegressor(MultiOutputMixin, RegressorMixin, EndToEnd):
     _ridge_class = OPUKernelRidge
     _parameter_constraints = {**EndToEnd._parameter_constraints, "ridge": [OPUKernelRidge, None]}
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Train encoder and readout, then refit the readout.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        DeviceFault
-            If the device fails. ``warm_start=True`` lets the next fit go on.
-        PassBudgetError
-            If the device's budget is too small for the readout. Training stops in time for it.
-        """
-        checked, y = validate_data(
-            self, X, y, accept_sparse="csr", dtype="numeric", multi_output=True, y_numeric=True
-        )
-        y = y.astype(np.float64)
-        self._fit_parts(X, checked, y, y, check_weights(sample_weight, checked))
-        return self
-
-    def predict(self, X):
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-        """
-        return self._readout(X, "predict")
+    def _fit_targets(self, X, Y, weights):
+        rows = merge_repeated_rows(X, standardise(Y, weights), weights)
+        Phi = self._fit_parts(rows)
+        self.ridge_._fit_last(Phi, Y[rows.kept], self._is_single, rows.weights)

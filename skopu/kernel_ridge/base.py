@@ -26,7 +26,7 @@ from skopu.devices import DEVICES, resolve_device
 from skopu.devices.base import is_binary
 from skopu.kernel_ridge.features import OPURandomFeatures, is_opu_features
 from skopu.kernel_ridge.streaming import StreamingMixin
-from skopu.ridge.leave_one_out import choose_alpha
+from skopu.ridge.leave_one_out import choose_alpha, leave_out
 from skopu.ridge.normal_equations import GRAMS, MAX_CHUNK_ROWS, bytes_of_a_row
 from skopu.ridge.solvers import solve
 from skopu.ridge.systems import KernelSystem, WideSystem
@@ -140,11 +140,44 @@ class OPURidge(StreamingMixin, PartsMixin, BaseEstimator):
             rows, weights = rows[order], weights[order]
         if len(rows) == len(Y) and (np.diff(rows) == 1).all():
             rows = slice(len(rows))  # of which parts are views
+        self._fit_chosen(X, Y, weights, rows, alpha)
+
+    def _fit_chosen(self, X, Y, weights, rows, alpha):
+        """Set the readout of the features of ``X[rows]``; ``weights`` are those of these rows."""
         if len(weights) < self._n_columns(X):
             system = WideSystem(self._features(X[rows]), Y[rows], weights, self.fit_intercept)
             self._readout = self._solve(system, alpha)
         else:
             self._fit_rows(X, Y, weights, rows)
+
+    def _fit_ready(self, Phi, Y, weights):
+        """Fit to features (m, D) of distinct rows that the caller has made and checked.
+
+        For models that end in a ridge readout: no second validation, and no second order.
+        """
+        self._take_as_it_is(Phi)
+        self._fit_chosen(Phi, Y, weights, slice(None), self._check_alpha(Y.shape[1]))
+        self._publish()
+
+    def _fit_leaving_out(self, Phi, Y, weights):
+        """``_fit_ready``, and return predictions (m, q) of each row by readouts without it."""
+        alpha = self._check_alpha(Y.shape[1])
+        if alpha == "gcv" or self.gram != "float64":
+            self._fit_ready(Phi, Y, weights)
+            return leave_out(Phi, Y, weights, self.fit_intercept, [self.alpha_])[1]
+        self._take_as_it_is(Phi)
+        # One factorisation for both, also where alpha is given.
+        alphas = self._check_alphas() if alpha == "loo" else [alpha]
+        choice, predictions = leave_out(Phi, Y, weights, self.fit_intercept, alphas)
+        self._readout, self.alpha_ = choice.readout, choice.alpha
+        if alpha == "loo":
+            self.loo_error_ = float(choice.errors.min())
+        self._publish()
+        return predictions
+
+    def _take_as_it_is(self, Phi):
+        self.kernel_, self.binarizer_, self.features_ = "linear", None, None
+        self.n_features_in_ = Phi.shape[1]
 
     def _fit_kernel(self, K, Y, weights, alpha, kept):
         """Readout of a kernel matrix; rows of weight zero get coefficient zero."""
@@ -218,9 +251,12 @@ class OPURidge(StreamingMixin, PartsMixin, BaseEstimator):
         return int(np.clip(memory // bytes_of_a_row(n_features, self.gram), 1, MAX_CHUNK_ROWS))
 
     def _decision(self, X):
-        """Readout (n, q) of X, a chunk of rows at a time."""
+        """Readout (n, q) of X."""
         check_is_fitted(self)
-        X = self._validate(X, reset=False)
+        return self._read_out(self._validate(X, reset=False))
+
+    def _read_out(self, X):
+        """Readout (n, q) of validated X, a chunk of rows at a time."""
         coef, intercept = self._readout
         decision = np.empty((X.shape[0], coef.shape[1]))
         for rows in row_chunks(X.shape[0], self._n_chunk_rows(len(coef))):

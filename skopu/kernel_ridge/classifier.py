@@ -268,6 +268,25 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
             check_several_classes(np.unique(y[weights > 0]))
         return X, numbers, signed_targets(numbers, len(self.classes_)), weights
 
+    def _fit_last(self, Phi, codes, classes, weights):
+        """Fit as the last step of a model, to its features of distinct rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (m, q)
+            Each row's, by a readout that has not seen it.
+        codes : ndarray of shape (m,)
+        weights : ndarray of shape (m,)
+            Those of the classes included, which may have left rows out.
+        """
+        self._set_classes(classes, np.bincount(codes, weights))
+        weights = weights * self._class_weights[codes]
+        kept = weights > 0
+        codes, weights = codes[kept], weights[kept]
+        check_several_classes(self.classes_[np.unique(codes)])
+        targets = signed_targets(codes, len(classes))
+        return self._fit_leaving_out(Phi[kept], targets, weights), codes, weights
+
     def _set_classes(self, classes, counts=None):
         """Store the sorted labels and the weight of each; ``counts`` of rows for "balanced"."""
         check_several_classes(classes)

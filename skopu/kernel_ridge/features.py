@@ -10,6 +10,7 @@ from sklearn.preprocessing import binarize as threshold
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.dask import is_dask, map_rows
+from skopu._core.fitting import whole
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.targets import encode_targets, keep_labels
 from skopu._core.validation import HasMethods, Interval, StrOptions, fit_context, validate_data
@@ -168,6 +169,7 @@ class OPURandomFeatures(
         return resolve_part(self.opu, DEVICES, "opu")
 
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def fit(self, X, y=None):
         """Open the device, check that it is large enough, and learn gamma if asked.
 
@@ -182,18 +184,52 @@ class OPURandomFeatures(
         -------
         self : object
         """
+        self._fit(X, y)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @whole
+    def fit_transform(self, X, y=None):
+        """Fit, and compute the features of the same rows, which are validated once.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_bits)
+            Codes, or values to be thresholded at ``binarize``.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features_out), dtype float32
+            As :meth:`transform` gives them.
+        """
+        validated = self._fit(X, y)
+        return self.transform(X) if is_dask(X) else self._transform(validated)
+
+    def _fit(self, X, y):
+        """Set the fitted attributes; return validated X (of a dask array one block)."""
         if self._learns():
             X, y = self._validate_targets(X, y)
         else:
             # Of a dask array the columns of one block tell all that is asked here.
             X = self._validate(X.blocks[0].compute() if is_dask(X) else X, reset=True)
-        if self.form == "exact":
-            self._check_size(X.shape[1])
-            self.opu_ = self._make_part("opu")
-        else:
-            self.opu_ = resolve_device(self.opu, X.shape[1], self.n_components, self._n_free())
+        self.opu_ = self._open(X.shape[1])
         self.gamma_ = self._learn_gamma(X, y) if self._learns() else self._given_gamma()
+        return X
+
+    def _fit_bits(self, n_bits, device):
+        """Set the fitted attributes for codes of a length and an open device; gamma is given."""
+        self.n_features_in_, self.opu_ = n_bits, device
+        self.gamma_ = self._given_gamma()
         return self
+
+    def _open(self, n_bits):
+        """Return the device, after checking the sizes."""
+        if self.form == "exact":
+            self._check_size(n_bits)
+            return self._make_part("opu")
+        return resolve_device(self.opu, n_bits, self.n_components, self._n_free())
 
     def transform(self, X):
         """Compute the features.
@@ -213,8 +249,11 @@ class OPURandomFeatures(
         if is_dask(X):
             meta = np.empty((0, 0), dtype=np.float32).view(OPUFeatures)
             return map_rows(self, "transform", X, self.n_components, meta)
-        codes = self._codes(self._validate(X, reset=False))
-        return self._features(codes, self.gamma_).view(OPUFeatures)
+        return self._transform(self._validate(X, reset=False))
+
+    def _transform(self, X):
+        """Features of validated X."""
+        return self._features(self._codes(X), self.gamma_).view(OPUFeatures)
 
     def expectation(self, probabilities):
         r"""Return the expected features of random codes with independent bits.
@@ -238,20 +277,28 @@ class OPURandomFeatures(
             :func:`~skopu.devices.calibrate` measures it.
         """
         check_is_fitted(self)
-        p = np.asarray(probabilities, dtype=np.float32)
+        p = np.asarray(probabilities, dtype=np.float64)
+        return self._expected(p).astype(np.float32, copy=False).view(OPUFeatures)
+
+    def _expected(self, p):
+        """Return the features expected of float64 probabilities, not yet rounded to float32.
+
+        The last digits of a matrix product change with the number of its rows, and a row's
+        features must not: in float64 they are digits that nobody sees.
+        """
         if self.form == "exact":
             # They are linear in every single bit.
-            return expand(p, np.square(self.gamma_)).view(OPUFeatures)
-        intensities = self._expected_intensities(p)
-        return self._assemble(intensities, p.sum(1), self.gamma_).view(OPUFeatures)
+            return expand(p, np.square(self.gamma_))
+        return self._assemble(self._expected_intensities(p), p.sum(1), self.gamma_)
 
     def _expected_intensities(self, p):
         if hasattr(self.opu_, "expected_intensities"):
             return self.opu_.expected_intensities(p, self._n_projected())
         R = self.opu_.matrix(self.n_features_in_, self._n_projected())
         # Two real products: a complex one would cost twice as much for a real p.
-        intensities = np.square(p @ R.real.T) + np.square(p @ R.imag.T)
-        return intensities + (p * (1 - p)) @ (np.square(R.real) + np.square(R.imag)).T
+        real, imaginary = R.real.T.astype(np.float64), R.imag.T.astype(np.float64)
+        intensities = np.square(p @ real) + np.square(p @ imaginary)
+        return intensities + (p * (1 - p)) @ (np.square(real) + np.square(imaginary))
 
     @property
     def _n_features_out(self):
@@ -271,24 +318,31 @@ class OPURandomFeatures(
 
     def _n_projected(self):
         """Components asked of the device."""
-        return self.n_components - self._n_free()
+        return 0 if self.form == "exact" else self.n_components - self._n_free()
 
     def _features(self, codes, gamma):
+        return self._of_frames(codes, self._frames(codes), gamma)
+
+    def _frames(self, codes):
+        """Return what the device answers: raw intensities (n, n_projected) of codes."""
+        if not self._n_projected():
+            return np.empty((len(codes), 0), dtype=np.float32)
+        return self.opu_.project(codes, self._n_projected())
+
+    def _of_frames(self, codes, frames, gamma):
+        """Features of codes that the device has answered."""
         if self.form == "exact":
             return expand(codes, np.square(gamma))
-        if self._n_projected():
-            intensities = self.opu_.project(codes, self._n_projected())
-        else:
-            intensities = np.empty((len(codes), 0), dtype=np.float32)
-        return self._assemble(intensities, codes.sum(axis=1, dtype=np.float32), gamma)
+        frames = np.asarray(frames, dtype=np.float32)
+        return self._assemble(frames, codes.sum(axis=1, dtype=np.float32), gamma)
 
     def _assemble(self, intensities, popcounts, gamma):
-        """Features (n, D) float32 from raw intensities (n, D or D - 1) and popcounts (n,)."""
+        """Features (n, D) from raw intensities (n, D or D - 1) and popcounts (n,)."""
         scale = np.broadcast_to(np.float32(np.square(gamma)), (self.n_components,))
         if self.form == "raw":
             intensities *= scale / np.float32(np.sqrt(self.n_components))
             return intensities
-        features = np.empty((len(intensities), self.n_components), dtype=np.float32)
+        features = np.empty((len(intensities), self.n_components), dtype=intensities.dtype)
         np.subtract(intensities, popcounts[:, None], out=features[:, :-1])
         features[:, :-1] *= scale[:-1] / np.float32(np.sqrt(max(1, self.n_components - 1)))
         features[:, -1] = scale[-1] * popcounts

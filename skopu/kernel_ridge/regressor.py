@@ -208,6 +208,11 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         decision = self._decision(X)
         return decision[:, 0] if self._flat else decision
 
+    def _fit_last(self, Phi, Y, is_single, weights):
+        """Fit as the last step of a model, to its features of distinct rows."""
+        self._flat = is_single
+        self._fit_ready(Phi, Y, weights)
+
     def _check_rows(self, X, y, sample_weight, reset):
         """Return validated X, y, targets (n, q) and weights."""
         X, y = self._validate(X, y, reset=reset, multi_output=True, y_numeric=True)

@@ -51,17 +51,16 @@ class TrainedEncoder:
     state: bytes | None = None
 
 
-def train_encoder(X, targets, weights, device, settings, seed, resume=None):
+def train_encoder(rows, loss, device, settings, seed, resume=None):
     """Train an encoder jointly with a readout, through a device or exactly.
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n, d)
-        Scaled inputs.
-    targets : Targets
-    weights : ndarray of shape (n,)
-        Weights of the rows.
+    rows : Rows
+        With scaled inputs, and targets as ``encode_targets`` makes them.
+    loss : {"squared_error", "cross_entropy"}
     device : OPUDevice
+        Open, and large enough.
     settings : object
         Anything with the training parameters of ``SupervisedBinarizer`` as attributes.
     seed : int
@@ -72,13 +71,13 @@ def train_encoder(X, targets, weights, device, settings, seed, resume=None):
     -------
     trained : TrainedEncoder
     """
-    objective = Objective(LOSSES[targets.loss](), resolve_kappa(settings.objective))
+    objective = Objective(LOSSES[loss](), resolve_kappa(settings.objective))
     gradient = resolve_gradient(settings.gradient)
     check_parts(gradient, objective, device, settings.learn_gamma)
     seeds = draw_seeds(seed, 6)
-    data = TrainingRows(X, targets.values, weights, settings, settings.dtype, seeds[1])
-    encoder = make_encoder(X.shape[1], settings, seeds[5]).to(data.start_rows())
-    n_outputs = targets.values.shape[1]
+    data = TrainingRows(rows.X, rows.Y, rows.weights, settings, settings.dtype, seeds[1])
+    encoder = make_encoder(rows.X.shape[1], settings, seeds[5]).to(data.start_rows())
+    n_outputs = rows.Y.shape[1]
     max_iter = _resolve_max_iter(settings, gradient, data.n_rows)
     state = _unpack(resume, settings.torch_device)
     # Two pools of threads that take turns on the same cores wait for each other: the device's
