@@ -16,25 +16,20 @@ Measure with nothing else running: a busy neighbour costs both trees, but not al
 """
 
 import argparse
-import hashlib
-import io
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from protocol import load_problem
+from trees import copy_here, extract
 from work import WORK
 
 from skopu.comparison.runner import split_problem
 
-ROOT = Path(__file__).resolve().parent.parent
 QUICK_ROWS = 300
 AVERAGES = {"cpu": np.median, "wall": np.median, "peak": np.median, "error": np.mean}
 HEADER = (
@@ -49,14 +44,6 @@ HEADER = (
     "after",
     "ratio",
 )
-
-
-class Tree(NamedTuple):
-    """One of the two packages."""
-
-    label: str
-    folder: Path
-    content: str  # of the source: what a measurement on file must have been made with
 
 
 def main(argv=None):
@@ -102,32 +89,6 @@ def chosen(options):
         raise SystemExit(f"--only names no work; there is: {'; '.join(WORK)}")
     every = [name for name, work in WORK.items() if options.long or not work.is_long]
     return named or every
-
-
-def extract(revision, folder):
-    """Return the package as it was in a revision."""
-    archive = _git("archive", revision, "skopu")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
-    return Tree(_git("describe", "--always", revision).decode().strip(), folder, digest(folder))
-
-
-def copy_here(folder):
-    """Return the package as it is now: a copy, since a run is long and people go on working."""
-    shutil.copytree(ROOT / "skopu", folder / "skopu", ignore=shutil.ignore_patterns("__pycache__"))
-    return Tree("working tree", folder, digest(folder))
-
-
-def _git(*arguments):
-    return subprocess.run(["git", "-C", ROOT, *arguments], check=True, capture_output=True).stdout
-
-
-def digest(folder):
-    """Hash of the source."""
-    found = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        found.update(str(path.relative_to(folder)).encode() + path.read_bytes())
-    return found.hexdigest()[:12]
 
 
 class Store:
