@@ -72,7 +72,8 @@ def put_before(model, opu, X):
     with torch.no_grad():
         codes = estimator.draw(model.encoder(X[rows]), model.generator).codes.flatten(0, 1)
         model._fitted = FittedIntensities(N_BITS, estimator.fit_penalty)
-        model._fitted.add(codes, model._intensities(codes)[0], model.n_passes)
+        answers = codes, model._intensities(codes)[0], model.n_passes
+        model._fitted = model._fitted.with_answers(*answers)
         model._answers = []
 
 

@@ -226,20 +226,15 @@ def test_interrupted_training_goes_on_to_the_readouts(diabetes, monkeypatch):
     from skopu.cross_fitted import training as folds
 
     X, _, y, _ = diabetes
-    make_step, calls = folds._make_step, []
+    surrogate, calls = folds._Training.surrogate, []
 
-    def make_cut_step(*arguments):
-        step = make_step(*arguments)
+    def cut(self):
+        calls.append(1)
+        if len(calls) > 20:
+            raise KeyboardInterrupt
+        return surrogate(self)
 
-        def cut():
-            calls.append(1)
-            if len(calls) > 20:
-                raise KeyboardInterrupt
-            return step()
-
-        return cut
-
-    monkeypatch.setattr(folds, "_make_step", make_cut_step)
+    monkeypatch.setattr(folds._Training, "surrogate", cut)
     with pytest.warns(InterruptedFitWarning, match="interrupted at iteration 21 of 60"):
         model = CrossFittedOPURegressor(**SMALL).fit(X, y)
     assert model.score(X, y) > 0.2

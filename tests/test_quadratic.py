@@ -159,7 +159,8 @@ class TestIntensities:
             intensities = SimulatedOPU().project(codes, 30)
             intensities = intensities * (1 + noise * rng.standard_normal(intensities.shape))
             if fitted.wants_answers(n_passes):
-                fitted.add(torch.from_numpy(codes), torch.from_numpy(intensities).float(), n_passes)
+                intensities = torch.from_numpy(intensities).float()
+                fitted = fitted.with_answers(torch.from_numpy(codes), intensities, n_passes)
         values = fitted.forms(self.weights.float()).mean(
             torch.from_numpy(all_codes(N_BITS)).float()
         )
@@ -170,6 +171,35 @@ class TestIntensities:
         assert self.fitted(72) < 1e-3
         assert self.fitted(72, penalty=1e-6) < 1e-6
         assert self.fitted(72) < self.fitted(24) < self.fitted(8) < 1
+
+    def test_covariance_of_intensities(self):
+        """Oracle: 200,000 independent rows of R; entries to 5 standard errors of a covariance."""
+        codes = all_codes(4)
+        intensities = SimulatedOPU(0).project(codes, 200_000).astype(np.float64)
+        products = codes.astype(float) @ codes.T
+        np.testing.assert_allclose(intensities.mean(1), np.diag(products), rtol=0.02)
+        # The error of an entry is at most that of exponential variables of these variances.
+        error = 5 * np.sqrt(8 / 200_000) * np.outer(np.diag(products), np.diag(products))
+        assert (np.abs(np.cov(intensities) - products**2) <= error).all()
+
+    @pytest.mark.parametrize(("gain", "dark"), [(1.0, 0.0), (0.3, 2.0)])
+    def test_the_exact_covariance_explains_more(self, gain, dark):
+        """Oracle: kernel ridge with the covariance of coefficients about one half, as if these
+        were uncorrelated; on a camera with a gain and a dark level, too."""
+        rng = np.random.default_rng(0)
+        codes = rng.integers(0, 2, (300, 12)).astype(np.float32)
+        answers = gain * SimulatedOPU(1).project(codes, 200) + dark
+        n, penalty = 60, 1e-3
+        seen = torch.from_numpy(codes[:n]), torch.from_numpy(answers[:n]).float()
+        fitted = FittedIntensities(12, penalty).with_answers(*seen, 0)
+        found = fitted.forms(torch.eye(200)).mean(torch.from_numpy(codes[n:])).numpy()
+
+        products = (codes - 0.5) @ (codes[:n] - 0.5).T
+        kernel = 12**2 + 13 / 2 * products + products**2 - 12 / 16
+        noisy = kernel[:n] + penalty * 37 * 12 / 16 * np.eye(n)
+        rough = kernel[n:] @ np.linalg.solve(noisy, answers[:n])
+        left = [np.mean((guess - answers[n:]) ** 2) for guess in (found, rough)]
+        assert left[0] < 0.95 * left[1]
 
     def test_fitted_to_noisy_answers(self):
         """Oracle: the noiseless device; with 5 % of noise the penalty is the share of noise."""
@@ -182,7 +212,7 @@ class TestIntensities:
         for n_passes in range(0, 2000, 8):
             if fitted.wants_answers(n_passes):
                 collected.append(n_passes)
-                fitted.add(codes, torch.ones(8, 30), n_passes)
+                fitted = fitted.with_answers(codes, torch.ones(8, 30), n_passes)
         first, second, third = range(0, 72, 8), range(256, 296, 8), range(1152, 1192, 8)
         assert collected == [*first, *second, *third]
 

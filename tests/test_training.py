@@ -222,11 +222,11 @@ def test_a_control_variate_has_not_seen_the_draws_it_corrects(monkeypatch):
     surrogate, n_fitted = Quadratic.surrogate, []
 
     def watched(self, logits, draws, costs):
-        seen = set(map(bytes, (model._fitted._centred > 0).numpy()))
+        seen = set(map(bytes, (model._fitted._fitted_codes > 0).numpy()))
         new = set(map(bytes, (draws.codes.flatten(0, 1) > 0).numpy()))
         assert len(new & seen) < 0.5 * len(new)
         torch.testing.assert_close(tuple(costs.forms), tuple(model._forms(model._fitted)))
-        n_fitted.append(len(model._fitted._centred))
+        n_fitted.append(len(model._fitted._fitted_codes))
         return surrogate(self, logits, draws, costs)
 
     monkeypatch.setattr(Quadratic, "surrogate", watched)
@@ -237,17 +237,17 @@ def test_a_control_variate_has_not_seen_the_draws_it_corrects(monkeypatch):
 
 
 def test_a_minibatch_cut_short_leaves_the_fitted_forms_as_they_were():
-    """Oracle: the same steps without the one that was never marked as done."""
+    """Oracle: the same steps, of which the second was not cut short and done again by another."""
     forms = []
     for is_cut in (False, True):
-        model, X, targets, weights = joint_model(BlackBox(), 1, n_bits=16, gradient=Quadratic(4))
+        model, X, *batch = joint_model(BlackBox(), 1, n_bits=16, gradient=Quadratic(4))
         for number in range(3):
             if is_cut and number == 1:
-                state = model.generator.get_state()
-                model.step(X[:30], targets[:30], weights[:30])
-                model.generator.set_state(state)
-                model._answers = []
-            model.step(X[:30], targets[:30], weights[:30])
+                model.step(X, *batch)
+                tensors, state = model.state_dict(), model.state(is_finished=False)
+                model = joint_model(BlackBox(), 1, n_bits=16, gradient=Quadratic(4))[0]
+                model.resume(X, 1, 0, tensors, state)
+            model.step(X, *batch)
             model.mark()
         forms.append(model._fitted.state())
     torch.testing.assert_close(forms[0], forms[1], rtol=0, atol=0)

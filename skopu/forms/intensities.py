@@ -65,20 +65,21 @@ class _Collapsed(torch.autograd.Function):
 
 
 # What FittedIntensities has learned.
-_KEPT = ("_codes", "_intensities", "_next_collection", "_centred", "_weights")
+_KEPT = ("_codes", "_intensities", "_next_collection", "_fitted_codes", "_weights")
 
 
 class FittedIntensities:
     r"""Forms of a device's intensities, by kernel ridge regression on its answers.
 
     An intensity :math:`|r^\top z|^2` is a quadratic form of the bits, of which nothing is known
-    but :math:`r \sim CN(0, I)`. So it is a random function of codes with a known covariance:
-    with :math:`c = z - \tfrac12` its linear weights have variance (k + 1)/2 and those of the
-    products :math:`c_i c_j` variance 2, hence the kernel
+    but :math:`r \sim CN(0, I)`. So it is a random function of codes whose mean is
+    :math:`\|z\|^2` and whose covariance is :math:`(z^\top z')^2`: the squares :math:`|r_i|^2` have
+    variance 1, the products :math:`2 \mathrm{Re}(\bar r_i r_j)` have mean 0 and variance 2, and
+    none is correlated with another. A camera has a gain and a dark level, so the kernel
 
-    .. math:: k^2 + \tfrac{k + 1}{2} c^\top c' + (c^\top c')^2 - \tfrac{k}{16}
+    .. math:: (z^\top z')^2 + \|z\|^2 \|z'\|^2 + k^2
 
-    where the first term lets the level free. One factorisation for M answers serves all D
+    lets the mean's scale and level be free, too. One factorisation for M answers serves all D
     intensities, and the form of any linear combination of them follows from M numbers. Once
     there are more than k(k + 1)/2 varied codes, a device without noise is known exactly;
     before, its answers to codes like those seen are.
@@ -99,40 +100,39 @@ class FittedIntensities:
         self._n_answers = min(_MAX_ANSWERS, n_bits * (n_bits + 1))
         self._codes, self._intensities = [], []
         self._next_collection = 0
-        self._centred = self._weights = None
+        self._fitted_codes = self._weights = None
 
     def wants_answers(self, n_passes):
         """Whether answers are to be collected once ``n_passes`` have been made."""
         return n_passes >= self._next_collection
 
-    def with_answers(self, answers):
+    def with_answers(self, codes, intensities, n_passes):
         """Return what these forms become with further answers; they stay as they are themselves.
+
+        The first answers are fitted at once, and again whenever their number has doubled, so that
+        there is a model from the first step on.
 
         Parameters
         ----------
-        answers : list of (codes (m, k), intensities (m, D), n_passes)
-            ``n_passes`` is how many had been made before.
+        codes : Tensor of shape (m, k)
+        intensities : Tensor of shape (m, D)
+        n_passes : int
+            How many had been made before.
 
         Returns
         -------
         forms : FittedIntensities
         """
         forms = copy(self)
-        for part in answers:
-            forms._add(*part)
+        forms._add(codes, intensities, n_passes)
         return forms
 
     def _add(self, codes, intensities, n_passes):
-        """Collect answers, and fit when there are enough.
-
-        The first ones are fitted at once, and again whenever their number has doubled, so that
-        there is a model from the first step on.
-        """
         # New lists, since the old ones may be those of other forms.
         self._codes = [*self._codes, codes]
         self._intensities = [*self._intensities, intensities]
         n_held = sum(map(len, self._codes))
-        n_fitted = 0 if self._centred is None else len(self._centred)
+        n_fitted = 0 if self._fitted_codes is None else len(self._fitted_codes)
         if n_held >= self._n_answers:
             self._fit()
             # Half of the answers stay: early codes are more varied than those of a sharp encoder.
@@ -152,25 +152,22 @@ class FittedIntensities:
 
     def forms(self, weights):
         """Return the forms of combinations of intensities with weights (D, q)."""
-        shares = self._weights @ weights  # (M, q)
-        n_bits = self._centred.shape[1]
-        c = self._centred
-        bias = n_bits**2 * shares.sum(0)
-        linear = (n_bits + 1) / 2 * (shares.T @ c)
-        pairs = (shares.T[:, None] * c.T) @ c
-        pairs.diagonal(dim1=-2, dim2=-1).zero_()
-        return QuadraticForms(bias, linear, pairs)
+        shares, z = self._weights @ weights, self._fitted_codes
+        slope = shares.T @ z.sum(1)
+        linear = slope[:, None].expand(-1, z.shape[1])
+        pairs = (shares.T[:, None] * z.T) @ z
+        return QuadraticForms.from_bits(z.shape[1] ** 2 * shares.sum(0), linear, pairs)
 
     def _fit(self):
         """Solve for the weights (M, D) of the answers held."""
         codes = torch.cat(self._codes)[: self._n_answers]
         intensities = torch.cat(self._intensities)[: self._n_answers]
-        centred = codes.double() - 0.5
-        n_bits = centred.shape[1]
-        products = centred @ centred.T
-        kernel = n_bits**2 + (n_bits + 1) / 2 * products + products.square() - n_bits / 16
-        # An intensity varies by k(k + 1)/8 + k(k - 1)/16 about its level.
+        z = codes.double()
+        n_bits, popcounts = z.shape[1], z.sum(1)
+        kernel = (z @ z.T).square() + torch.outer(popcounts, popcounts) + n_bits**2
+        # The variance of an intensity over codes: k(k + 1)/8 of single bits about one half, and
+        # k(k - 1)/16 of their products.
         noise = self.penalty * (3 * n_bits + 1) * n_bits / 16
         kernel.diagonal().add_(noise)
         weights = torch.cholesky_solve(intensities.double(), torch.linalg.cholesky(kernel))
-        self._centred, self._weights = centred.to(intensities), weights.to(intensities)
+        self._fitted_codes, self._weights = codes.to(intensities), weights.to(intensities)

@@ -230,8 +230,8 @@ class JointModel(nn.Module):
         biased. And on the side, until the minibatch is marked as done: one that is cut short
         will be done again, and must find the forms that it had.
         """
-        if self._answers:
-            self._refitted = self._fitted.with_answers(self._answers)
+        for answers in self._answers:
+            self._refitted = (self._refitted or self._fitted).with_answers(*answers)
 
     def _penalty(self):
         weight = self.encoder.weight
