@@ -1,6 +1,7 @@
 """The structure of the package, read from its source."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import skopu
 
 ROOT = Path(skopu.__file__).parent
+MAP = Path(__file__).parent.parent / "doc" / "contributing.rst"
 # Every room of the house, floor by floor: imports go down, or stay on a floor without a circle.
 LAYERS = [
     ["_core", "_version", "exceptions"],
@@ -98,6 +100,32 @@ def edges():
 
 def test_every_module_has_a_layer():
     assert {name.split(".")[0] for name, _ in modules()} == set(LAYER)
+
+
+def drawn():
+    """Floors of the map in ``contributing.rst``: lists of rooms with their sentences."""
+    text = MAP.read_text().partition("\nRooms\n")[2].partition("\nOne method is one room")[0]
+    floors = re.split(r"(?m)^\*\*.+\*\*$", text)[1:]
+    room = re.compile(r"(?m)^   ``(\S+)``\n      (.+)$")
+    return [room.findall(floor.replace("\\", "")) for floor in floors]
+
+
+def heads():
+    """First line of the docstring of every room: a folder, or a module at the top level."""
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.rglob("__init__.py")}
+    return {
+        name or "skopu": ast.get_docstring(tree).splitlines()[0]
+        for name, tree in modules()
+        if name in folders or "." not in name
+    }
+
+
+def test_the_map_is_drawn_as_the_house_is():
+    """Oracle: the source. Floors as in ``LAYERS``, every room with the first line of its head."""
+    rooms = [[name.partition(".")[0] for name, _ in floor] for floor in drawn()]
+    floors = [[name or "skopu" for name in names] for names in LAYERS]
+    assert [list(dict.fromkeys(names)) for names in rooms] == floors
+    assert dict(room for floor in drawn() for room in floor) == heads()
 
 
 def test_imports_go_downward():
