@@ -79,7 +79,9 @@ class OPUDevice(Metered, BaseEstimator):
     A device is a parameter object: the constructor only stores, ``clone`` and ``repr`` work as
     for estimators. The adapter of a machine derives from :class:`MachineOPU`.
 
-    A subclass implements ``_project``, and overrides the attributes that do not fit.
+    A subclass implements ``_project``, and overrides the attributes that do not fit. The codes
+    that it is given are a copy, and its answer is copied: it may change the one and keep the
+    other, as drivers do.
 
     Calls from several threads wait for each other. What ``_project`` raises or returns in a
     wrong shape is a fault: the call is repeated ``n_retries`` times, then a ``DeviceFault``
@@ -119,6 +121,9 @@ class OPUDevice(Metered, BaseEstimator):
     full_scale : float or None
         Intensity at which the camera saturates; a frame with more than half of its pixels there
         is a fault.
+    floor : float
+        Least intensity that can be; what is below is a fault. 0, unless the device takes off light
+        of its own, as the structured medium of :class:`SimulatedOPU` does.
     fault_types : tuple of Exception
         What ``_project`` raises if the device fails; other exceptions are passed on.
     """
@@ -134,8 +139,11 @@ class OPUDevice(Metered, BaseEstimator):
     checks_frames = False
     count = 0.0
     full_scale = None
+    floor = 0.0
     fault_types = (OSError, RuntimeError, EOFError)
 
+    # Whether _project may change what it is given, or keep what it answers: then both are copied.
+    _is_foreign = True
     _sleep = staticmethod(time.sleep)
 
     def __init_subclass__(cls, **kwargs):
@@ -144,8 +152,9 @@ class OPUDevice(Metered, BaseEstimator):
         places = {
             name: number for number, c in reversed([*enumerate(cls.__mro__)]) for name in vars(c)
         }
-        if places["computable"] > min(places[name] for name in _ANSWERS):
-            cls.computable = False
+        for name, caution in (("computable", False), ("_is_foreign", True)):
+            if places[name] > min(places[answer] for answer in _ANSWERS):
+                setattr(cls, name, caution)
 
     def __sklearn_clone__(self):
         twin = super().__sklearn_clone__()
@@ -174,7 +183,8 @@ class OPUDevice(Metered, BaseEstimator):
         Returns
         -------
         intensities : ndarray of shape (n_samples, n_components), dtype float32
-            Raw :math:`|Rz|^2`, without the factor :math:`1/\sqrt{D}` of the features.
+            Raw :math:`|Rz|^2`, without the factor :math:`1/\sqrt{D}` of the features; float64
+            where the device answers in more digits. The memory is the caller's.
 
         Raises
         ------
@@ -190,7 +200,7 @@ class OPUDevice(Metered, BaseEstimator):
         codes = check_codes(codes)
         self.check_size(codes.shape[1], n_components)
         return acquire(
-            self, lambda rows: self._project(codes[rows], n_components), codes, n_components
+            self, lambda shown, rows: self._project(shown, n_components), codes, n_components
         )
 
     def interfere(self, codes, n_components, reference, oversampling=1):
@@ -223,11 +233,13 @@ class OPUDevice(Metered, BaseEstimator):
         # One row of the reference for each frame, or one for all.
         own = np.ndim(reference) == 2 and len(reference) == len(codes)
 
-        def ask(rows):
+        def ask(shown, rows):
             beam = reference[rows] if own else reference
-            return self._interfere(codes[rows], n_components, beam, n_pixels)
+            if self._is_foreign:
+                beam = np.array(beam)
+            return self._interfere(shown, n_components, beam, n_pixels)
 
-        return acquire(self, ask, codes, n_pixels, is_lit=True)
+        return acquire(self, ask, codes, n_pixels, has_reference=True)
 
     def count_passes(self, n_codes):
         """Count passes whose answers were computed without projecting the codes.
@@ -294,6 +306,12 @@ class OPUDevice(Metered, BaseEstimator):
 
     def _check_budget(self, n_codes):
         self._meter.check(n_codes, self.max_passes, type(self).__name__)
+
+    def _mark(self):
+        """Return what ``_take_back`` needs to know the calls that come from now on."""
+
+    def _take_back(self, mark):
+        """Hear that answers since a mark were not accepted; for those who write them down."""
 
     def _interfere(self, codes, n_components, reference, n_pixels):
         """Interferograms of checked uint8 codes; for subclasses with a reference arm."""

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from skopu.devices.base import OPUDevice
+from skopu.devices.wrapper import WrappedOPU
+from skopu.forms.calibrated import IntensityForms
 
 
-class CalibratedOPU(OPUDevice):
+class CalibratedOPU(WrappedOPU):
     r"""A device together with what a calibration found out about it.
 
     Codes go to the device itself. The closed forms that need its matrix have it from the
@@ -17,10 +18,10 @@ class CalibratedOPU(OPUDevice):
     Parameters
     ----------
     opu : OPUDevice
-        The device; codes shorter than the calibration's are padded with zeros.
+        The device, used itself; codes shorter than the calibration's are padded with zeros.
     forms : IntensityForms
         As :func:`calibrate` makes them. They are right for this device only; copies of this
-        object share them.
+        object share them. A clone is the same object.
 
     Attributes
     ----------
@@ -48,6 +49,8 @@ class CalibratedOPU(OPUDevice):
     """
 
     known_matrix = True
+    computable = False
+    _parameter_constraints = {**WrappedOPU._parameter_constraints, "forms": [IntensityForms]}
 
     def __init__(self, opu, forms):
         self.opu = opu
@@ -100,5 +103,10 @@ class CalibratedOPU(OPUDevice):
         return self.forms.mean(p, n_components)
 
     def _project(self, codes, n_components):
-        missing = self.max_bits - codes.shape[1]
-        return self.opu.project(np.pad(codes, ((0, 0), (0, missing))), n_components)
+        return super()._project(self._padded(codes), n_components)
+
+    def _interfere(self, codes, n_components, reference, n_pixels):
+        return super()._interfere(self._padded(codes), n_components, reference, n_pixels)
+
+    def _padded(self, codes):
+        return np.pad(codes, ((0, 0), (0, self.max_bits - codes.shape[1])))

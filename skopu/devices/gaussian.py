@@ -1,5 +1,6 @@
 """A medium with a Gaussian transmission matrix: any matrix product, the light itself."""
 
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -61,8 +62,6 @@ class GaussianMedium:
         product = integer_gemm.choose_product(2 * codes.size * self.n_components)
         if product is integer_gemm.integer_product:
             n_threads, limits = count_threads(n_jobs), one_openmp_thread
-            if not codes.flags.writeable:
-                codes = codes.copy()  # torch warns of memory that it may not write
         else:
             # The BLAS divides a product among threads itself.
             n_threads, limits = 1, partial(_limit_blas, n_jobs)
@@ -138,8 +137,10 @@ class GaussianMedium:
 
 
 def _limit_blas(n_jobs):
-    limit = None if n_jobs is None else count_threads(n_jobs)
-    return threadpool_limits(limit, user_api="blas")
+    # Looking for the libraries takes 2 ms, more than a product of a few codes.
+    if n_jobs is None:
+        return nullcontext()
+    return threadpool_limits(count_threads(n_jobs), user_api="blas")
 
 
 def _add_squares(real, imaginary, intensities):

@@ -264,7 +264,7 @@ class LightOnOPU(MachineOPU):
         codes = np.random.default_rng(0).integers(0, 2, size=shape, dtype=np.uint8)
         codes[:, 0] = 1  # none of them dark
         width = self.max_components
-        counts = acquire(self, lambda rows: self._counts(codes[rows], width), codes, width)
+        counts = acquire(self, lambda shown, rows: self._counts(shown, width), codes, width)
         self._diagnose(counts)
         return float(counts.mean(dtype=float) / codes.sum(axis=1).mean())
 

@@ -1,8 +1,9 @@
 """What a device and its clones have in common: one count, one budget, one way in."""
 
 from contextlib import contextmanager
-from threading import RLock, Thread, local
+from threading import local
 
+from skopu.devices.lock import DeviceLock
 from skopu.exceptions import PassBudgetError
 
 
@@ -107,50 +108,3 @@ class Metered:
         # Constructors only store. setdefault is atomic, so that there is one also where several
         # threads come first.
         return self.__dict__.setdefault("_kept_meter", Meter())
-
-
-class DeviceLock:
-    """The one way to a device: calls wait for each other, also for one that is overdue."""
-
-    def __init__(self):
-        self._lock, self._overdue = RLock(), None
-
-    def __enter__(self):
-        self._lock.acquire()
-        return self
-
-    def __exit__(self, *args):
-        self._lock.release()
-
-    def call(self, ask, timeout):
-        """Return ``ask()``; raise ``TimeoutError`` if it takes longer than ``timeout`` seconds.
-
-        Python cannot stop a call that hangs. It is left to itself, what it may still return
-        is thrown away, and no other call goes out before it has ended.
-        """
-        if self._overdue is not None:
-            self._overdue.join(timeout)
-            if self._overdue.is_alive():
-                raise TimeoutError("still busy with an earlier call that did not return")
-            self._overdue = None
-        if timeout is None:
-            return ask()
-        outcome = []
-        thread = Thread(target=_run, args=(ask, outcome), name="skopu device", daemon=True)
-        self._overdue = thread
-        thread.start()
-        thread.join(timeout)
-        if thread.is_alive():
-            raise TimeoutError(f"no answer within timeout={timeout:g} s")
-        self._overdue = None
-        answer, error = outcome[0]
-        if error is not None:
-            raise error
-        return answer
-
-
-def _run(ask, outcome):
-    try:
-        outcome.append((ask(), None))
-    except BaseException as error:  # handed to the thread that asked
-        outcome.append((None, error))

@@ -124,6 +124,7 @@ class SimulatedOPU(OPUDevice):
     ((4, 100000), 'structured')
     """
 
+    _is_foreign = False
     _parameter_constraints = {
         "medium": [StrOptions({"gaussian", "structured", "auto"})],
         "max_memory": [Interval(Real, 0, None, closed="left")],
@@ -158,6 +159,11 @@ class SimulatedOPU(OPUDevice):
     def computable(self):
         """Whether the answers are those of the matrix: wherever it is known."""
         return self.known_matrix
+
+    @property
+    def floor(self):
+        """Least intensity: the structured medium's answers go down to -1/2."""
+        return 0.0 if self.medium == "gaussian" else -float(StructuredMedium.reference_power)
 
     def matrix(self, n_bits, n_components):
         """Return R.

@@ -49,6 +49,11 @@ class WrappedOPU(OPUDevice):
         """Intensity at which the camera saturates."""
         return self._inner().full_scale
 
+    @property
+    def floor(self):
+        """Least intensity that can be."""
+        return self._inner().floor
+
     def matrix(self, n_bits, n_components):
         """Return R of the device, where it is known.
 
@@ -98,6 +103,12 @@ class WrappedOPU(OPUDevice):
             device = resolve_part(self.opu, DEVICES, "opu")
             self._kept_device = (self.opu, device)
         return device
+
+    def _mark(self):
+        return self._inner()._mark()
+
+    def _take_back(self, mark):
+        self._inner()._take_back(mark)
 
     def _project(self, codes, n_components):
         return self._inner().project(codes, n_components)
