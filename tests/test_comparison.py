@@ -163,10 +163,10 @@ def test_csv_columns_become_numbers(tmp_path):
     assert problem.X["day"].iloc[0] == 19723  # days from 1970-01-01 to 2024-01-01
     assert set(problem.X["flag"]) == {0.0, 1.0}
     assert problem.notes == (
+        "column 'day' holds dates; they are counted in days.",
         "1 row(s) without a value of 'price' are dropped.",
         "task: regression, because column 'price' holds 59 distinct numbers; "
         "--task classification overrides this.",
-        "column 'day' holds dates; they are counted in days.",
         "dropped, text that differs in most rows: serial.",
         "dropped, row numbers: id.",
         "dropped, the same value in every row: same.",
@@ -253,7 +253,7 @@ def test_csv_with_numbers_that_cannot_be_squared(tmp_path):
 @pytest.mark.parametrize(
     ("text", "target", "task", "message"),
     [
-        ("", "y", "auto", "cannot be read as a CSV file in UTF-8"),
+        ("", "y", "auto", "table.csv is empty"),
         ("x,y\n", "y", "auto", "has no rows below its line of column names"),
         ("x,price\n1,2", "prise", "auto", "'prise' is not a column .* did you mean 'price'"),
         ("x,y\n1,2", "target", "auto", "'target' is not a column of the file; columns: 'x', 'y'"),
@@ -261,7 +261,7 @@ def test_csv_with_numbers_that_cannot_be_squared(tmp_path):
         ("x,y\n1,a\n2,b", "y", "regression", "holds text such as 'a', and regression needs"),
         ("x,y\n1,inf\n2,3", "y", "regression", "has infinite values"),
         ("y\n1.5\n2.5", "y", "auto", "has no usable column beside the target 'y'"),
-        ("x,y\n1,2\n1,3,4,5", "y", "auto", "cannot be read as a CSV file"),
+        ("x,y\n1,2\n1,3,4,5", "y", "auto", "line 3 has 4 cells, and line 1 names 2 columns"),
     ],
 )
 def test_csv_that_cannot_be_used_is_refused(tmp_path, text, target, task, message):
@@ -275,7 +275,7 @@ def test_csv_that_is_not_there_is_refused(tmp_path):
     """Oracle: messages written here."""
     with pytest.raises(InputError, match=r"file not found: .*missing\.csv"):
         read_csv_problem(str(tmp_path / "missing.csv"), "y")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         read_csv_problem(str(tmp_path), "y")
 
 
