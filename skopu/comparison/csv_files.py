@@ -160,7 +160,7 @@ def _make_columns(columns, rows, notes):
 def _why_useless(name, values, kind):
     """Return why a column is dropped; None to keep it."""
     present = values[~_is_missing(values)]
-    n_distinct = len(set(present))
+    n_distinct = len(set(present)) if kind == TEXT else len(np.unique(present))
     if n_distinct == 0:
         return "without a value in any row"
     if n_distinct == 1:

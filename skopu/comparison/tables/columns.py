@@ -57,7 +57,9 @@ def understand(cells, notes, as_numbers=()):
     columns, said = {}, {}
     for name, draft in drafts.items():
         column = cells.columns[name]
-        if isinstance(draft, numbers.Numbers):
+        if isinstance(draft, numbers.PlainNumbers):
+            columns[name] = Column(NUMBER, draft.floats, column)
+        elif isinstance(draft, numbers.Numbers):
             convention = choose(draft, decimals, cells.separator)
             columns[name] = Column(NUMBER, to_floats(column, draft.values(convention)), column)
             _say_numbers(said, name, draft, convention)
@@ -75,7 +77,9 @@ def understand(cells, notes, as_numbers=()):
 
 
 def _draft(column, is_quantity):
-    """Return Numbers, Dates, "boolean" or "text"."""
+    """Return PlainNumbers, Numbers, Dates, "boolean" or "text"."""
+    if plain := numbers.plain_numbers(column):
+        return plain
     different = dict.fromkeys(column)
     filled = [c for c in different if c.lower() not in numbers.GAPS | dates.GAPS]
     if not filled:
@@ -93,7 +97,9 @@ def _decimals(drafts):
     """Decimal marks of the columns that leave no choice."""
     found = set()
     for draft in drafts:
-        if isinstance(draft, numbers.Numbers) and not draft.is_ambiguous:
+        if isinstance(draft, numbers.PlainNumbers) and draft.has_points:
+            found.add(".")
+        elif isinstance(draft, numbers.Numbers) and not draft.is_ambiguous:
             (convention,) = draft.conventions
             if any("," in text or "." in text for text in draft.bare):
                 found.add(convention.decimal)

@@ -84,6 +84,42 @@ class Numbers(NamedTuple):
         return {cell: float(bare.translate(table)) for cell, bare in zip(self.cells, self.bare)}
 
 
+class PlainNumbers(NamedTuple):
+    """A column of numbers with points as decimal marks, or without any, that is nothing else."""
+
+    floats: np.ndarray
+    has_points: bool
+
+
+def plain_numbers(column):
+    """Return a column as pandas reads it, or None if it may be anything else.
+
+    It says nothing that ``find_numbers`` would not; it is there because most columns are plain,
+    and this takes a tenth of the time.
+
+    Parameters
+    ----------
+    column : list of str
+        Cells, with gaps.
+
+    Returns
+    -------
+    numbers : PlainNumbers or None
+    """
+    import pandas as pd
+
+    floats = pd.to_numeric(pd.Series(column, dtype=object), errors="coerce").to_numpy(float)
+    others = {column[i].lower() for i in np.flatnonzero(np.isnan(floats))}
+    if not others <= GAPS or np.isnan(floats).all():
+        return None
+    with_points = [cell for cell in column if "." in cell and cell not in GAPS]
+    if with_points:
+        grouped = all(map(_GROUPED_ONLY.fullmatch, with_points))
+        return None if grouped else PlainNumbers(floats, True)
+    # Digits alone may be codes or dates.
+    return None if len({*map(len, column)} - {0}) == 1 else PlainNumbers(floats, False)
+
+
 def find_numbers(cells):
     """Return what cells may be as numbers, or None.
 
