@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from oracles import BlackBox, Hardware, Interrupting
+from oracles import BlackBox, Flaky, Hardware, Interrupting
 from scipy import stats
 from scipy.special import expit
 from sklearn.base import clone
@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skopu import HyperplaneBinarizer, OPUKernelRidge, OPURandomFeatures, SupervisedBinarizer
-from skopu.exceptions import IncompatiblePartsError, InterruptedFitWarning
+from skopu.exceptions import DeviceFault, IncompatiblePartsError, InterruptedFitWarning
 from skopu.gradients import GRADIENTS, LeaveOneOut, Reinforce, resolve_gradient
 
 X, y = make_friedman1(300, n_features=6, random_state=0)
@@ -127,6 +127,45 @@ class TestCodes:
         assert share.max() < 0.92
         # Uniform between 0.1 and 0.9: Kolmogorov-Smirnov, false-alarm rate 1e-4, seed fixed.
         assert stats.kstest(share, stats.uniform(0.1, 0.8).cdf).pvalue > 1e-4
+
+    def test_fit_transform_is_fit_and_transform(self):
+        small = clone(SMALL).set_params(max_iter=3)
+        expected = small.fit(X, y).transform(X)
+        np.testing.assert_array_equal(clone(small).fit_transform(X, y), expected)
+        frame = pytest.importorskip("pandas").DataFrame(X, index=np.arange(len(X)) + 7)
+        frame.columns = list("abcdef")
+        found = clone(small).set_output(transform="pandas").fit_transform(frame, y)
+        assert list(found.index[:2]) == [7, 8]
+        np.testing.assert_array_equal(found, expected)
+
+
+class TestWhole:
+    """A fit is whole or leaves the model as it was. Oracle: the attributes before."""
+
+    def test_a_failed_first_fit_leaves_nothing(self):
+        model = clone(SMALL)
+        with pytest.raises(IncompatiblePartsError):
+            model.set_params(gradient=Reinforce(1), objective="isolated").fit(X, y)
+        assert not [name for name in vars(model) if name.endswith("_")]
+
+    def test_a_failed_refit_leaves_the_last_model(self):
+        model = clone(SMALL).set_params(max_iter=2).fit(X, y)
+        expected = model.transform(X)
+        with pytest.raises(ValueError, match="one class only"):
+            model.fit(X[:, :3], np.zeros(len(X), dtype=int))
+        np.testing.assert_array_equal(model.transform(X), expected)
+
+    @pytest.mark.parametrize(("dies_at", "n_iter"), [(1, 2), (13, 1)])
+    def test_a_fault_leaves_what_was_learned(self, dies_at, n_iter):
+        """Before the first minibatch there is nothing but the last model; then a new one."""
+        machine = Flaky()
+        model = clone(SMALL).set_params(opu=machine, max_iter=2, batch_size=50).fit(X, y)
+        before = model.transform(X)
+        machine.dies_at = machine.n_calls + dies_at
+        with pytest.raises(DeviceFault):
+            model.set_params(random_state=1, max_iter=5).fit(X, y)
+        assert model.n_iter_ == n_iter
+        assert (model.transform(X) == before).all() == (dies_at == 1)
 
 
 class TestScaling:

@@ -1,26 +1,35 @@
 """The end-to-end estimators."""
 
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from oracles import BlackBox, Hardware
+from oracles import BlackBox, Flaky, Hardware
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, make_friedman1
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
 
 from skopu import (
     EndToEndOPUClassifier,
     EndToEndOPURegressor,
     HyperplaneBinarizer,
     OPUKernelRidge,
+    OPUKernelRidgeClassifier,
     OPURandomFeatures,
     SupervisedBinarizer,
+    opu_kernel,
 )
 from skopu._core.random import dither
-from skopu.devices import SimulatedOPU
-from skopu.exceptions import IncompatiblePartsError
+from skopu._core.temperature import fit_temperature
+from skopu.devices import SimulatedOPU, calibrate
+from skopu.end_to_end.averaging import MeanFeatures
+from skopu.exceptions import DeviceFault, IncompatiblePartsError
 
 X, y = make_friedman1(300, n_features=6, random_state=0)
 X.flags.writeable = False
@@ -115,6 +124,150 @@ class TestPredictions:
         assert model.score(X[TEST], y[TEST]) > ridge.score(features[TEST], y[TEST]) + 0.1
 
 
+class TestExactForm:
+    @pytest.mark.parametrize("prediction", ["draws", "threshold", "mean"])
+    def test_has_all_products(self, prediction):
+        """Oracle: the count of products; training alone makes passes."""
+        features = OPURandomFeatures(form="exact")
+        model = clone(MODEL).set_params(features=features, prediction=prediction)
+        model.fit(X[TRAIN], y[TRAIN])
+        assert model.ridge_.n_features_in_ == 16 * 17 / 2
+        assert model.n_passes_ == model.binarizer_.n_passes_ == model.features_.opu_.n_passes
+        assert model.score(X[TEST], y[TEST]) > 0.6
+        assert model.features_.opu_.n_passes == model.n_passes_
+
+    def test_is_the_kernel(self):
+        """Oracle: scikit-learn's KernelRidge with the kernel in closed form."""
+        model = clone(MODEL).set_params(
+            features=OPURandomFeatures(form="exact"),
+            prediction="threshold",
+            ridge=OPUKernelRidge(0.3, fit_intercept=False),
+        )
+        codes = model.fit(X[TRAIN], y[TRAIN]).binarizer_.transform(X)
+        peer = KernelRidge(alpha=0.3, kernel="precomputed")
+        peer.fit(opu_kernel(codes[TRAIN]), y[TRAIN])
+        expected = peer.predict(opu_kernel(codes[TEST], codes[TRAIN]))
+        np.testing.assert_allclose(model.predict(X[TEST]), expected, rtol=1e-3)
+
+    def test_needs_no_matrix_for_its_mean(self):
+        features = OPURandomFeatures(form="exact", opu=BlackBox())
+        model = clone(MODEL).set_params(features=features, prediction="mean")
+        assert np.isfinite(model.fit(X, y).predict(X)).all()
+
+    def test_what_it_cannot_do_is_said_before_a_pass(self):
+        machine = Hardware()
+        features = OPURandomFeatures(100, form="exact", opu=machine)
+        with pytest.raises(ValueError, match=r"k\(k \+ 1\)/2 = 136 features for k = 16"):
+            clone(MODEL).set_params(features=features).fit(X, y)
+        features.set_params(n_components=200, gamma="learn", gamma_per="feature")
+        with pytest.raises(IncompatiblePartsError, match="gamma_per='scalar'"):
+            clone(MODEL).set_params(features=features).fit(X, y)
+        assert machine.n_passes == 0
+
+
+class TestDevice:
+    @pytest.mark.parametrize(("prediction", "n_codes"), [("draws", 10), ("threshold", 1)])
+    def test_a_row_takes_one_call(self, prediction, n_codes):
+        """Oracle: the machine's own log of its calls."""
+        calls = []
+
+        class Logging(BlackBox):
+            def _project(self, codes, n_components):
+                calls.append(len(codes))
+                return super()._project(codes, n_components)
+
+        model = clone(MODEL).set_params(binarizer__opu=Logging(), prediction=prediction)
+        model.set_params(binarizer__max_iter=2).fit(X, y)
+        calls.clear()
+        model.predict(X[:1])
+        assert calls == [n_codes]
+        calls.clear()
+        model.predict(np.repeat(X, 3, axis=0))
+        # No more codes than 4096 at a time, all draws of a row among them.
+        assert sum(calls) == 900 * n_codes
+        assert max(calls) == {10: 4090, 1: 900}[n_codes]
+
+    def test_chunks_change_nothing(self, fitted, monkeypatch):
+        """Oracle: all rows at once."""
+        expected = fitted.predict(X)
+        monkeypatch.setattr("skopu.end_to_end.averaging.CHUNK_ROWS", 25)
+        np.testing.assert_allclose(fitted.predict(X), expected, rtol=1e-12)
+
+    def test_frames_before_a_fault_are_kept(self, fitted):
+        """Oracle: the averages without a fault, and the frames of the faultless machine."""
+        machine = Flaky(0, dies_at=3)
+        features = clone(fitted.features_).set_params(opu=machine)._fit_bits(16, machine)
+        p = fitted.binarizer_.bit_probabilities(X[:20])
+        means = MeanFeatures()
+        with pytest.raises(DeviceFault):
+            means.of(features, p, fitted.thresholds_)
+        assert machine.n_passes == 100
+        machine.repair()
+        found = means.of(features, p, fitted.thresholds_)
+        assert machine.n_passes == 200
+        np.testing.assert_array_equal(found, fitted._mean_features(p))
+
+    def test_one_device_serves_training_and_features(self, fitted):
+        """Oracle: identity, and its count of a fit and of a prediction."""
+        assert fitted.binarizer_.opu_ is fitted.features_.opu_
+        before = fitted.features_.opu_.n_passes
+        fitted.predict(X[:7])
+        assert fitted.binarizer_.opu_.n_passes == before + 70
+
+
+def matrix_models():
+    """Fitted models whose predictions are products of matrices; the last one is of labels."""
+    small = SupervisedBinarizer(16, n_components=128, max_iter=3, encoder_penalty=1e-3)
+    model = EndToEndOPURegressor(small, prediction="mean", random_state=0)
+    calibrated = calibrate(SimulatedOPU(), n_bits=16, n_components=127)
+    parts = [OPURandomFeatures(128), OPURandomFeatures(128, opu=calibrated)]
+    parts.append(OPURandomFeatures(form="exact"))
+    models = [clone(model).set_params(features=features).fit(X, y) for features in parts]
+    models.append(clone(model).set_params(prediction="draws").fit(X, y))
+    return [*models, EndToEndOPUClassifier(small, prediction="mean", random_state=0).fit(X, y > 14)]
+
+
+# Every batch must give what all rows at once give, here and where they were fitted.
+REHEARSAL = """
+import pickle, sys
+import numpy as np
+with open(sys.argv[1], "rb") as file:
+    models, X, expected = pickle.load(file)
+for model, there in zip(models, expected):
+    f = getattr(model, "decision_function", model.predict)
+    here = f(X)
+    single = np.concatenate([f(row[None]) for row in X])
+    triples = np.concatenate([f(X[i : i + 3]) for i in range(0, len(X), 3)])
+    for found in (there, single, triples, f(X[::-1])[::-1]):
+        assert np.abs(found - here).max() < 1e-9 * np.abs(here).max(), (model, found - here)
+print("whole")
+"""
+
+
+def test_a_prediction_depends_on_its_row_alone(tmp_path):
+    """Oracle: all rows at once, on machines with other instructions and numbers of threads.
+
+    They are rehearsed by libraries that are told of a processor older than the one at hand. The
+    bound is that of sums in float64; sums in float32 miss it by a factor of a hundred.
+    """
+    models, rows = matrix_models(), np.array(X[:10])
+    expected = [getattr(model, "decision_function", model.predict)(rows) for model in models]
+    path = tmp_path / "models.pickle"
+    path.write_bytes(pickle.dumps((models, rows, expected)))
+    older = {
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512F AVX512_SKX AVX2 FMA3",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+    }
+    for core, n_threads in (("Haswell", "2"), ("Nehalem", "1")):
+        machine = {**older, "OPENBLAS_CORETYPE": core, "OMP_NUM_THREADS": n_threads}
+        command = [sys.executable, "-c", REHEARSAL, str(path)]
+        environment = {**os.environ, **machine}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.stdout == "whole\n", done.stderr
+
+
 class TestParts:
     def test_features_follow_the_binarizer(self, fitted):
         assert fitted.features_.n_components == 128
@@ -154,6 +307,17 @@ class TestParts:
             clone(MODEL).set_params(features=features).fit(X, y)
         with pytest.raises(ValueError, match="The 'ridge' parameter of EndToEndOPUClassifier"):
             EndToEndOPUClassifier(ridge=OPUKernelRidge()).fit(X, y > 10)
+        for name, part in (
+            ("binarizer", HyperplaneBinarizer()),
+            ("features", StandardScaler()),
+            ("ridge", KernelRidge()),
+        ):
+            with pytest.raises(ValueError, match=f"The '{name}' parameter of EndToEndOPUReg"):
+                clone(MODEL).set_params(**{name: part}).fit(X, y)
+        with pytest.raises(ValueError, match="The 'alpha' parameter of OPUKernelRidge"):
+            clone(MODEL).set_params(features=OPURandomFeatures(opu=machine), ridge__alpha="lo").fit(
+                X, y
+            )
         assert machine.n_passes == 0
 
     def test_gamma_of_the_popcount_alone(self):
@@ -199,6 +363,22 @@ class TestParts:
         )
 
 
+def test_a_failed_fit_leaves_the_model_as_it_was(fitted):
+    """Oracle: its predictions before; one that was never fitted is not fitted by half."""
+    model = pickle.loads(pickle.dumps(fitted))
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        model.fit(X[:, :3], np.full(len(X), np.nan))
+    # The ridge, which comes last, refuses: everything before it has been fitted by then.
+    model.set_params(ridge=OPUKernelRidge([1.0, 2.0, 3.0]), binarizer__max_iter=1)
+    with pytest.raises(ValueError, match=r"alpha must be a non-negative number, one for each"):
+        model.fit(X[:, :3], y)
+    np.testing.assert_array_equal(model.predict(X), fitted.predict(X))
+    new = clone(model)
+    with pytest.raises(ValueError, match="alpha must be"):
+        new.fit(X, y)
+    assert not [name for name in vars(new) if name.endswith("_")]
+
+
 class TestClassifier:
     def test_probabilities(self):
         """Oracle: those of a logistic regression are as informative, within 0.1 of log loss."""
@@ -211,6 +391,46 @@ class TestClassifier:
         peer = LogisticRegression().fit((X[:400] - mean) / spread, y[:400])
         expected = log_loss(y[400:], peer.predict_proba((X[400:] - mean) / spread))
         assert log_loss(y[400:], proba) < expected + 0.1
+
+    @pytest.mark.parametrize("alpha", [0.5, "loo", "gcv"])
+    @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1.0, 1: 0.05}])
+    def test_temperature_is_of_the_readout_in_use(self, alpha, class_weight):
+        """Oracle: the ridge fitted anew without each row, with its own weights and penalty."""
+        X, y = load_breast_cancer(return_X_y=True)
+        X, y = X[:60], y[:60]
+        ridge = OPUKernelRidgeClassifier(alpha, class_weight=class_weight)
+        model = EndToEndOPUClassifier(
+            SupervisedBinarizer(5, n_components=12, max_iter=20, encoder_penalty=1e-3),
+            ridge=ridge,
+            prediction="threshold",
+            random_state=0,
+        ).fit(X, y)
+        Phi = np.asarray(model.features_.transform(model.binarizer_.transform(X)))
+        balanced = len(y) / (2 * np.bincount(y))
+        weight = dict(enumerate(balanced)) if class_weight == "balanced" else class_weight
+        left_out = []
+        for row in range(len(y)):
+            others = np.arange(len(y)) != row
+            peer = OPUKernelRidgeClassifier(model.ridge_.alpha_, kernel="linear")
+            peer.set_params(class_weight=weight).fit(Phi[others], y[others])
+            left_out.append(peer.decision_function(Phi[[row]]))
+        weights = np.ones(2) if weight is None else np.array([weight[0], weight[1]])
+        expected = fit_temperature(np.array(left_out), y, weights[y])
+        assert model.temperature_ == pytest.approx(expected, rel=1e-3)
+
+    def test_balanced_weights_count_repetitions(self):
+        """Oracle: a weight of 3 is the row given three times."""
+        X, y = load_breast_cancer(return_X_y=True)
+        X, y = X[:60], y[:60]
+        weights = np.where(y == 1, 3, 1)
+        model = EndToEndOPUClassifier(
+            SupervisedBinarizer(5, n_components=12, max_iter=5),
+            ridge=OPUKernelRidgeClassifier(0.1, class_weight="balanced"),
+            random_state=0,
+        )
+        expected = clone(model).fit(np.repeat(X, weights, 0), np.repeat(y, weights))
+        found = model.fit(X, y, sample_weight=weights)
+        np.testing.assert_allclose(found.predict_proba(X), expected.predict_proba(X))
 
     def test_three_classes(self):
         X, y = load_iris(return_X_y=True)

@@ -98,7 +98,7 @@ class CalibratedOPU(WrappedOPU):
         -------
         intensities : ndarray of shape (n_samples, n_components), dtype float32
         """
-        p = np.asarray(probabilities, dtype=np.float32)
+        p = np.asarray(probabilities, dtype=np.float64)
         self.check_size(p.shape[1], n_components)
         return self.forms.mean(p, n_components)
 

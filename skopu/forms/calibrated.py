@@ -58,16 +58,18 @@ class IntensityForms:
         -------
         intensities : ndarray of shape (n_samples, n_components), dtype float32
         """
-        p = np.asarray(probabilities, dtype=np.float32)
-        signs = np.ones((len(p), self.n_bits), dtype=np.float32)
+        # In float64: the last digits of a product depend on how many rows there are, and a row's
+        # intensities must not, once they are rounded.
+        p = np.asarray(probabilities, dtype=np.float64)
+        signs = np.ones((len(p), self.n_bits))
         signs[:, : p.shape[1]] -= 2 * p
         first, second = np.triu_indices(self.n_bits, 1)
-        weights = self.coefficients[:, :n_components]
+        weights = self.coefficients[:, :n_components].astype(np.float64)
         intensities = np.empty((len(p), n_components), dtype=np.float32)
         for rows in gen_batches(len(p), max(1, _CHUNK_VALUES // len(weights))):
             t = signs[rows]
             terms = np.hstack([np.ones_like(t[:, :1]), t, t[:, first] * t[:, second]])
-            np.matmul(terms, weights, out=intensities[rows])
+            intensities[rows] = terms @ weights
         return intensities
 
     def matrix(self):
