@@ -53,7 +53,7 @@ class Costs:
         Costs of the codes that the estimator asked to have tried; detached.
     slopes : Tensor of shape (S, n, q) or None
         :math:`(1 - \kappa) g_s`; None if kappa is 1.
-    forms : QuadraticForms or None
+    forms : QuadraticForm or None
         The readout as a function of bits: exact for estimators that need a known matrix,
         fitted to the device's answers for those that say ``fits_forms``; detached.
     learned : dict of str to Tensor

@@ -16,7 +16,7 @@ from scipy import stats
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import IncompatiblePartsError
 from skopu.forms.intensities import KnownIntensities
-from skopu.forms.quadratic import QuadraticForms
+from skopu.forms.quadratic import QuadraticForm
 from skopu.gradients import (
     ARM,
     GRADIENTS,
@@ -191,7 +191,7 @@ def test_quadratic_is_unbiased_whatever_its_model(state, n_outputs):
         size = 0.5 * part.square().mean().sqrt()
         wrong.append(part + size * (noise + noise.mT if noise.ndim == 3 else noise))
     wrong[2].diagonal(dim1=-2, dim2=-1).zero_()
-    forms = QuadraticForms(*wrong)
+    forms = QuadraticForm(*wrong)
     estimates = case.estimates(Quadratic(2), 1.0, forms=forms)
     assert largest_t(estimates, case.exact_gradient(1.0)) < threshold(6)
 

@@ -7,7 +7,7 @@ from oracles import all_codes, code_probabilities, exact_objective
 
 from skopu.devices import SimulatedOPU
 from skopu.forms.intensities import FittedIntensities, KnownIntensities
-from skopu.forms.quadratic import QuadraticForms, QuadraticReadout
+from skopu.forms.quadratic import QuadraticForm, QuadraticReadout
 from skopu.losses import CrossEntropy, SecondOrder, SquaredError
 from skopu.training.exact import ExactModels
 
@@ -20,7 +20,7 @@ def random_forms(n_outputs=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
     parts = torch.randn(n_outputs, 1 + N_BITS + N_BITS**2, generator=generator).double()
     pairs = parts[:, 1 + N_BITS :].unflatten(1, (N_BITS, N_BITS)).triu(1)
-    return QuadraticForms(parts[:, 0], parts[:, 1 : 1 + N_BITS], pairs + pairs.mT)
+    return QuadraticForm(parts[:, 0], parts[:, 1 : 1 + N_BITS], pairs + pairs.mT)
 
 
 def random_logits(spread, n_samples=7):
@@ -119,7 +119,7 @@ def test_forms_of_bits():
     Q = torch.randn(2, N_BITS, N_BITS, generator=generator)
     bias, linear, Q = bias.double(), linear.double(), (Q + Q.mT).double()
     z = torch.from_numpy(all_codes(N_BITS)).double()
-    forms = QuadraticForms.from_bits(bias, linear, Q).plus_popcount(bias, 2 * bias)
+    forms = QuadraticForm.from_bits(bias, linear, Q).plus_popcount(bias, 2 * bias)
     expected = 3 * bias + z @ linear.T + torch.einsum("ck,qkl,cl->cq", z, Q, z)
     torch.testing.assert_close(forms.mean(z), expected + z.sum(1)[:, None] * bias, **TIGHT)
 
@@ -133,7 +133,7 @@ def test_models_are_batched():
     forms = readout.forms()
     mean, variance = forms.moments(p.expand(2, -1, -1))
     for m in range(2):
-        alone = QuadraticForms(*(part[m] for part in forms)).moments(p)
+        alone = QuadraticForm(*(part[m] for part in forms)).moments(p)
         torch.testing.assert_close((mean[m], variance[m]), alone, **TIGHT)
 
 

@@ -47,7 +47,7 @@ class FoldModels(NamedTuple):
         W of each encoder, for the inputs of its scaler.
     intercept : ndarray of shape (K, s, c, k)
     bias : ndarray of shape (K, s, c, q)
-        Of the quadratic forms, see ``QuadraticForms``; so are the next two.
+        Of the quadratic forms, see ``QuadraticForm``; so are the next two.
     linear : ndarray of shape (K, s, c, q, k)
     pairs : ndarray of shape (K, s, c, q, k, k)
     n_iter : int

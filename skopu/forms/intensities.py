@@ -4,7 +4,7 @@ from copy import copy
 
 import torch
 
-from skopu.forms.quadratic import QuadraticForms
+from skopu.forms.quadratic import QuadraticForm
 
 _MAX_ANSWERS = 2048
 _GROWTH = 4  # passes made between two fits grow by this factor: codes change ever more slowly
@@ -38,7 +38,7 @@ class KnownIntensities:
         columns = weights.repeat(2, 1).unbind(1)
         pairs = torch.stack([_weighted_gram(self._parts, w) for w in columns])
         zeros = torch.zeros_like(pairs[..., 0])
-        return QuadraticForms.from_bits(zeros[:, 0], zeros, pairs)
+        return QuadraticForm.from_bits(zeros[:, 0], zeros, pairs)
 
 
 def _weighted_gram(matrix, weights):

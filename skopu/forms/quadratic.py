@@ -14,45 +14,73 @@ probabilities p, and :math:`Q_0` symmetric with zero diagonal,
 
 so losses of the mean, and squared error in full, can be trained without a device and without
 draws. F is linear in each bit, and its mean is F at the probabilities.
+
+Nothing here imports an array library: numpy arrays and torch tensors have the operations in use
+under the same names, so that a prediction does not load torch and training can differentiate.
 """
 
-from typing import NamedTuple
-
-import torch
-from torch import nn
+from typing import Any, NamedTuple
 
 
-class QuadraticForms(NamedTuple):
-    """Forms of k bits with q outputs; a leading axis M, if any, is one of models.
+class QuadraticForm(NamedTuple):
+    """A form of k bits with q outputs; leading axes, if any, are those of models.
 
     Attributes
     ----------
-    bias : Tensor of shape ([M,] q)
-    linear : Tensor of shape ([M,] q, k)
-    pairs : Tensor of shape ([M,] q, k, k)
+    bias : array of shape (..., q)
+    linear : array of shape (..., q, k)
+    pairs : array of shape (..., q, k, k)
         Symmetric, with zero diagonal.
     """
 
-    bias: torch.Tensor
-    linear: torch.Tensor
-    pairs: torch.Tensor
+    bias: Any
+    linear: Any
+    pairs: Any
 
     @classmethod
     def from_bits(cls, bias, linear, pairs):
-        """Return the forms b + l'z + z'Qz of bits, rewritten about one half.
+        """Return the form b + l'z + z'Qz of bits, rewritten about one half.
 
         The diagonal of ``pairs`` is taken for the linear term that it is.
         """
-        diagonal = pairs.diagonal(dim1=-2, dim2=-1)
-        linear, pairs = linear + diagonal, pairs - torch.diag_embed(diagonal)
+        linear = linear + _diagonal(pairs)
+        pairs = _without_diagonal(pairs)
         row_sums = pairs.sum(-1)
         bias = bias + linear.sum(-1) / 2 + row_sums.sum(-1) / 4
         return cls(bias, linear + row_sums, pairs)
 
+    @classmethod
+    def from_centred(cls, shares, c, bias):
+        """Return the form whose values are ``shares`` of the kernel with the rows of c.
+
+        The kernel is that of :func:`skopu.forms.kernel.form_kernel`, so that kernel ridge
+        collapses into one form, whatever the number of its rows.
+
+        Parameters
+        ----------
+        shares : array of shape (n, q)
+            Dual coefficients.
+        c : array of shape (n, k)
+            Bit probabilities less one half.
+        bias : array of shape (q,)
+        """
+        pairs = (shares.T[:, None] * c.T) @ c
+        # Large coefficients that cancel leave the two halves equal up to rounding only.
+        pairs = (pairs + pairs.mT) / 2
+        return cls(bias, shares.T @ c, _without_diagonal(pairs))
+
     def plus_popcount(self, slope, bias):
-        """Return the forms plus slope times the number of ones plus bias, both (q,)."""
+        """Return the form plus slope times the number of ones plus bias, both (q,)."""
         bias = self.bias + bias + slope * (self.linear.shape[-1] / 2)
         return self._replace(bias=bias, linear=self.linear + slope[..., None])
+
+    def scaled(self, factor):
+        """Return the form times a number."""
+        return QuadraticForm(*(factor * part for part in self))
+
+    def plus(self, other):
+        """Return the sum of two forms of the same bits."""
+        return QuadraticForm(*(mine + theirs for mine, theirs in zip(self, other)))
 
     def mean(self, p):
         """Return F at p of shape (..., n, k), binary or not: values (..., n, q)."""
@@ -69,18 +97,18 @@ class QuadraticForms(NamedTuple):
         halves = self._halves(c)
         slopes = self.linear[..., None, :] + 2 * halves
         # Of 2 v'(Q o Q)v: squares are taken of the forms, not of anything with rows.
-        crossed = (v[..., None, :, :] @ self.pairs.square() * v[..., None, :, :]).sum(-1)
-        variance = (v[..., None, :, :] * slopes.square()).sum(-1) + 2 * crossed
+        crossed = (v[..., None, :, :] @ self.pairs**2 * v[..., None, :, :]).sum(-1)
+        variance = (v[..., None, :, :] * slopes**2).sum(-1) + 2 * crossed
         return self._mean(c, halves), variance.mT
 
     def variance_of_mixture(self, p, weights):
         """Variance, shape (n,), of sum_q weights_q F_q, with weights (n, q) of each row."""
-        c, v = p - 0.5, p * (1 - p)
-        linear = weights @ self.linear
-        pairs = torch.einsum("nq,qij->nij", weights, self.pairs)
-        slopes = linear + 2 * (pairs @ c[..., None])[..., 0]
-        crossed = (v[:, None] @ pairs.square() @ v[..., None])[:, 0, 0]
-        return (v * slopes.square()).sum(-1) + 2 * crossed
+        n_outputs, n_bits = self.linear.shape
+        pairs = (weights @ self.pairs.reshape(n_outputs, -1)).reshape(-1, 1, n_bits, n_bits)
+        linear = (weights @ self.linear)[:, None]
+        # One form with one output for each row.
+        mixture = QuadraticForm(linear[..., 0], linear, pairs)
+        return mixture.moments(p[:, None])[1][:, 0, 0]
 
     def _halves(self, c):
         """Return Q0 c, half the slope of the quadratic term, shape (..., q, n, k)."""
@@ -91,28 +119,14 @@ class QuadraticForms(NamedTuple):
         return self.bias[..., None, :] + weighted.sum(-1).mT
 
 
-class QuadraticReadout(nn.Module):
-    """M free quadratic readouts of k bits with q outputs, as one batched tensor.
+def _diagonal(pairs):
+    # numpy and torch name the axes of a diagonal differently; an index is the same in both.
+    bits = list(range(pairs.shape[-1]))
+    return pairs[..., bits, bits]
 
-    Parameters
-    ----------
-    n_models, n_bits, n_outputs : int
-        M, k and q.
-    """
 
-    def __init__(self, n_models, n_bits, n_outputs):
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(n_models, n_outputs))
-        self.linear = nn.Parameter(torch.zeros(n_models, n_outputs, n_bits))
-        # The part above the diagonal counts; the rest follows from symmetry.
-        self.upper = nn.Parameter(torch.zeros(n_models, n_outputs, n_bits, n_bits))
-
-    def forms(self):
-        """Return the forms, with their graph."""
-        upper = self.upper.triu(1)
-        return QuadraticForms(self.bias, self.linear, upper + upper.mT)
-
-    def squared_norms(self):
-        """Return the squared norm of the weights of each model, shape (M,)."""
-        forms = self.forms()
-        return forms.linear.square().sum((1, 2)) + forms.pairs.square().sum((1, 2, 3))
+def _without_diagonal(pairs):
+    pairs = pairs + 0  # a copy in either library
+    bits = list(range(pairs.shape[-1]))
+    pairs[..., bits, bits] = 0
+    return pairs

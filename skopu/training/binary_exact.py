@@ -3,45 +3,65 @@
 import torch
 from torch import nn
 
-from skopu.forms.quadratic import QuadraticReadout
 from skopu.training.exact import ExactModel, ExactModels
 
 
 class BinaryExactModel(ExactModel):
     """``ExactModel`` that trains the encoder of binary weights itself, where that has a copy."""
 
-    @torch.no_grad()
-    def start(self, X, n_outputs, seed):
-        """Set starting weights from inputs (n, d)."""
-        self.encoder.start(X, seed)
-        self.models = _AroundEncoder(self.encoder, n_outputs, self.loss_function, *self._strengths)
-        self.to(X)
+    def _make_models(self, n_outputs):
+        return _AroundEncoder(self, n_outputs, *self._strengths)
 
 
 class _AroundEncoder(ExactModels):
-    """One exact model whose weights are those of an encoder."""
+    """One exact model whose weights are those of an encoder, which is differentiated by torch."""
 
-    def __init__(self, encoder, n_outputs, loss, kappas, encoder_penalties, readout_penalties):
+    def __init__(self, model, n_outputs, kappas, encoder_penalties, readout_penalties):
         nn.Module.__init__(self)  # not that of the parent, which would make weights
-        self.encoder, self.loss = encoder, loss
-        self.readout = QuadraticReadout(1, len(encoder.bias), n_outputs)
-        self.register_buffer("kappas", torch.tensor(kappas))
-        self.register_buffer("encoder_penalties", torch.tensor(encoder_penalties))
-        self.register_buffer("readout_penalties", torch.tensor(readout_penalties))
+        weight = model.encoder.weight.detach()
+        self._set_up(weight, n_outputs, model.loss_function, kappas, readout_penalties)
+        # Not a module of this one: its parameters are registered where it stands already.
+        self._owner, self._penalty = [model], encoder_penalties[0] / self.n_bits
 
     def groups(self, learning_rate, readout_learning_rate):
         """Return parameter groups for the optimizer."""
         return [
-            {"params": self.encoder.parameters(), "lr": learning_rate},
-            {"params": self.readout.parameters(), "lr": readout_learning_rate},
+            {"params": self._encoder.parameters(), "lr": learning_rate},
+            {"params": [self.readout], "lr": readout_learning_rate},
         ]
+
+    @property
+    def _encoder(self):
+        return self._owner[0].encoder
 
     @property
     def weight(self):
         """The weights W, of shape (1, k, d)."""
-        return self.encoder.weight[None]
+        return self._encoder.weight[None]
 
     @property
     def bias(self):
         """The bias b, of shape (1, 1, k)."""
-        return self.encoder.bias[None, None]
+        return self._encoder.bias[None, None]
+
+    def backward(self):
+        """Set the gradients: those of the logits go on through the encoder."""
+        self.readout.grad = self._readout_slopes
+        encoder = self._encoder
+        penalty = self._penalty * encoder.weight.square().sum()
+        penalty = penalty + encoder.quantizer_penalty(self._owner[0].progress)
+        torch.autograd.backward([self._logits, penalty], [self._encoder_slopes, None])
+
+    def _encoder_memory(self):
+        return None
+
+    def _write_logits(self, models, X):
+        with torch.enable_grad():
+            self._logits = self._encoder(X)
+        self._memory.logits.copy_(self._logits)
+
+    def _take_slopes(self, models, X, slopes):
+        self._encoder_slopes = slopes[0]
+
+    def _decay_encoders(self):
+        """Leave the penalty to torch."""

@@ -1,9 +1,9 @@
-"""Encoders trained on exact losses, without a device: many at once in one batched tensor."""
+"""Encoders trained on exact losses, without a device: many at once, their gradients written out."""
 
 import torch
 from torch import nn
 
-from skopu.forms.quadratic import QuadraticReadout
+from skopu.forms.moments import Moments, PackedForm
 
 
 class ExactModels(nn.Module):
@@ -20,33 +20,69 @@ class ExactModels(nn.Module):
     the objective of :mod:`skopu.objectives` exactly; for cross-entropy :math:`c_L = 1/4` makes
     it an upper bound, since the Hessian of the softmax loss is at most 1/2.
 
+    Models come in groups of equal size that see the same rows. A group is worked through at a
+    time: its arrays stay in the cache.
+
     Parameters
     ----------
     encoders : sequence of LinearEncoder
         One for each model, with its starting weights.
     n_outputs : int
         q.
-    loss : object with ``value`` and ``curvature``
+    loss : object with ``value``, ``slope`` and ``curvature``
     kappas, encoder_penalties, readout_penalties : sequence of float
         One for each model.
     """
 
     def __init__(self, encoders, n_outputs, loss, kappas, encoder_penalties, readout_penalties):
         super().__init__()
-        self.weight = nn.Parameter(torch.stack([e.weight.detach() for e in encoders]))
-        self.bias = nn.Parameter(torch.stack([e.bias.detach()[None] for e in encoders]))
-        self.readout = QuadraticReadout(len(encoders), self.weight.shape[1], n_outputs)
-        self.loss = loss
-        for name, values in (
-            ("kappas", kappas),
-            ("encoder_penalties", encoder_penalties),
-            ("readout_penalties", readout_penalties),
-        ):
-            self.register_buffer(name, torch.tensor(values, dtype=self.weight.dtype))
+        starts = [torch.cat([e.weight.flatten(), e.bias]).detach() for e in encoders]
+        self.encoder = nn.Parameter(torch.stack(starts))
+        self._set_up(encoders[0].weight, n_outputs, loss, kappas, readout_penalties)
+        self._axes = encoders[0].weight.shape
+        n_bits, n_features = self._axes
+        penalties = torch.tensor(encoder_penalties).to(self.encoder)[:, None] / n_bits
+        decay = torch.zeros_like(self.encoder)
+        decay[:, : n_bits * n_features] = 2 * penalties
+        self.register_buffer("encoder_decay", decay, persistent=False)
+
+    def _set_up(self, weight, n_outputs, loss, kappas, readout_penalties):
+        """Make the readouts: everything but the encoders."""
+        n_models, self.n_bits, self.n_outputs = len(kappas), len(weight), n_outputs
+        self.loss, self._memory = loss, None
+        size = PackedForm.size(self.n_bits, n_outputs)
+        self.readout = nn.Parameter(weight.new_zeros(n_models, size))
+        kappas = torch.tensor(kappas).to(weight)
+        self.register_buffer("kappas", kappas, persistent=False)
+        # A pair of bits is one parameter in two places: its square counts twice.
+        factors = torch.full((size,), 4.0).to(weight)
+        factors[: n_outputs * (1 + self.n_bits)] = 2.0
+        factors[:n_outputs] = 0.0
+        decay = torch.tensor(readout_penalties).to(weight)[:, None] * factors
+        self.register_buffer("readout_decay", decay, persistent=False)
+
+    @property
+    def weight(self):
+        """The weights W, of shape (M, k, d)."""
+        n_bits, n_features = self._axes
+        return self.encoder[:, : n_bits * n_features].unflatten(1, self._axes)
+
+    @property
+    def bias(self):
+        """The biases b, of shape (M, 1, k)."""
+        return self.encoder[:, None, -self.n_bits :]
+
+    def packed(self):
+        """Return the readouts as a ``PackedForm``."""
+        return PackedForm.of(self.readout, self.n_bits, self.n_outputs)
+
+    def forms(self):
+        """Return the readouts as a ``QuadraticForm``."""
+        return self.packed().unpacked()
 
     def moments(self, X):
         """Return mean and variance of the predictions, each (M, n, q), for X (M, n, d)."""
-        return self.readout.forms().moments(torch.sigmoid(X @ self.weight.mT + self.bias))
+        return self.forms().moments(torch.sigmoid(X @ self.weight.mT + self.bias))
 
     def losses(self, X, targets, weights):
         """Return each model's loss on its rows, shape (M,); X is (M, n, d)."""
@@ -58,14 +94,85 @@ class ExactModels(nn.Module):
     def groups(self, learning_rate, readout_learning_rate):
         """Return parameter groups for the optimizer."""
         return [
-            {"params": [self.weight, self.bias], "lr": learning_rate},
-            {"params": self.readout.parameters(), "lr": readout_learning_rate},
+            {"params": [self.encoder], "lr": learning_rate},
+            {"params": [self.readout], "lr": readout_learning_rate},
         ]
 
-    def penalties(self):
-        """Return each model's penalty, shape (M,)."""
-        encoder = self.encoder_penalties * self.weight.square().sum((1, 2)) / self.weight.shape[1]
-        return encoder + self.readout_penalties * self.readout.squared_norms()
+    @torch.no_grad()
+    def differentiate(self, X, targets, weights):
+        """Return each model's loss (M,), and make ready the gradient of its penalised loss.
+
+        Parameters
+        ----------
+        X : Tensor of shape (G, B, d)
+            Rows of each group of models.
+        targets : Tensor of shape (G, B, q)
+        weights : Tensor of shape (G, B)
+
+        Returns
+        -------
+        losses : Tensor of shape (M,)
+        surrogate : object
+            Its ``backward()`` sets the gradients of the parameters.
+        """
+        size = len(self.readout) // len(X)
+        self._allocate(size, X.shape[1])
+        losses = []
+        for group in range(len(X)):
+            models = slice(group * size, (group + 1) * size)
+            losses.append(self._differentiate(models, X[group], targets[group], weights[group]))
+        self._readout_slopes.addcmul_(self.readout, self.readout_decay)
+        self._decay_encoders()
+        return torch.cat(losses), self
+
+    def backward(self):
+        """Set the gradients that ``differentiate`` made ready."""
+        self.readout.grad = self._readout_slopes
+        self.encoder.grad = self._encoder_slopes
+
+    def _differentiate(self, models, X, targets, weights):
+        """Losses of one group, whose gradients are written into memory."""
+        memory, kappas = self._memory, self.kappas[models, None]
+        form = PackedForm(*(part[models] for part in self.packed()))
+        slopes = PackedForm.of(self._readout_slopes[models], self.n_bits, self.n_outputs)
+        self._write_logits(models, X)
+        mean = memory.mean(form)
+        spread = self.loss.curvature * memory.variance(form)
+        values = self.loss.value(mean, targets) + kappas * spread
+        share = weights / len(weights)
+        mean_slopes = self.loss.slope(mean, targets).mul_(share[:, None])
+        variance_slopes = (self.loss.curvature * kappas * share)[..., None]
+        codes = memory.backward(form, mean_slopes, variance_slopes, slopes)
+        self._take_slopes(models, X, codes)
+        return (share * values).sum(1)
+
+    def _allocate(self, n_models, n_rows):
+        key = n_models, n_rows, self.readout.dtype, self.readout.device
+        if self._memory is None or self._key != key:
+            self._key = key
+            self._memory = Moments(
+                n_models, n_rows, self.n_bits, self.n_outputs, self.readout.detach()
+            )
+            self._readout_slopes = torch.zeros_like(self.readout)
+            self._encoder_slopes = self._encoder_memory()
+
+    def _encoder_memory(self):
+        return torch.zeros_like(self.encoder)
+
+    def _write_logits(self, models, X):
+        W, b = self.weight[models], self.bias[models]
+        torch.baddbmm(b, X.expand(len(W), *X.shape), W.mT, out=self._memory.logits)
+
+    def _take_slopes(self, models, X, slopes):
+        """Write the gradient for the encoders, given that for the logits (M, B, k)."""
+        n_bits, n_features = self._axes
+        into = self._encoder_slopes[models]
+        weight = into[:, : n_bits * n_features].unflatten(1, self._axes)
+        torch.bmm(slopes.mT, X.expand(len(slopes), *X.shape), out=weight)
+        torch.sum(slopes, 1, out=into[:, -n_bits:])
+
+    def _decay_encoders(self):
+        self._encoder_slopes.addcmul_(self.encoder, self.encoder_decay)
 
 
 class ExactModel(nn.Module):
@@ -74,7 +181,7 @@ class ExactModel(nn.Module):
     Parameters
     ----------
     encoder : LinearEncoder
-    loss : object with ``value`` and ``curvature``
+    loss : object with ``value``, ``slope`` and ``curvature``
     kappa, encoder_penalty, readout_penalty : float
     """
 
@@ -91,8 +198,11 @@ class ExactModel(nn.Module):
     def start(self, X, n_outputs, seed):
         """Set starting weights from inputs (n, d)."""
         self.encoder.start(X, seed)
-        self.models = ExactModels([self.encoder], n_outputs, self.loss_function, *self._strengths)
+        self.models = self._make_models(n_outputs)
         self.to(X)
+
+    def _make_models(self, n_outputs):
+        return ExactModels([self.encoder], n_outputs, self.loss_function, *self._strengths)
 
     def mark(self):
         """Note where a minibatch begins: there are no draws to be repeated."""
@@ -111,10 +221,9 @@ class ExactModel(nn.Module):
         return self.models.groups(learning_rate, readout_learning_rate)
 
     def step(self, X, targets, weights):
-        """Return the loss of a minibatch (float) and the penalised loss to differentiate."""
-        loss = self.models.losses(X[None], targets, weights).sum()
-        penalty = self.models.penalties().sum() + self.encoder.quantizer_penalty(self.progress)
-        return loss.item(), loss + penalty
+        """Return the loss of a minibatch (float) and what gives its gradient."""
+        loss, surrogate = self.models.differentiate(X[None], targets[None], weights[None])
+        return loss.item(), surrogate
 
     @torch.no_grad()
     def loss(self, X, targets, weights):
