@@ -93,9 +93,7 @@ def train_fold_models(copies, targets, weights, training_rows, strengths, settin
         max_iter = min(max(_MIN_ITER, _EPOCHS * n_rows // settings.batch_size), _MAX_ITER)
     with threadpool_limits(1, user_api="openmp"):
         models = _start(inputs, targets, len(training_rows), strengths, settings, start_seed)
-        rows = _FoldRows(
-            inputs, targets, weights, training_rows, len(strengths), settings, batch_seed
-        )
+        rows = _FoldRows(inputs, targets, weights, training_rows, settings, batch_seed)
         run = _Training(models, rows, settings, max_iter, n_rows).run()
         return _to_arrays(models, (len(training_rows), len(copies), len(strengths)), run)
 
@@ -138,16 +136,16 @@ class _Training(AutogradLoop):
         self._models, self._rows = models, rows
 
     def surrogate(self):
-        losses = self._models.losses(*self._rows.next())
-        return losses.mean().item(), (losses + self._models.penalties()).sum(), 0
+        losses, surrogate = self._models.differentiate(*self._rows.next())
+        return losses.mean().item(), surrogate, 0
 
 
 class _FoldRows:
-    """Minibatches of every fold, repeated for all of its models."""
+    """Minibatches of every fold, in each scaling of the inputs."""
 
-    def __init__(self, inputs, targets, weights, training_rows, n_strengths, settings, seed):
+    def __init__(self, inputs, targets, weights, training_rows, settings, seed):
         device = settings.torch_device
-        self._inputs, self._training_rows, self._n_strengths = inputs, training_rows, n_strengths
+        self._inputs, self._training_rows = inputs, training_rows
         self._targets = to_tensor(targets, device, "float32")
         self._weights = to_tensor(weights / weights.mean(), device, "float32")
         size = min(settings.batch_size, *map(len, training_rows))
@@ -155,21 +153,19 @@ class _FoldRows:
         self._batches = [minibatches(len(r), size, s) for r, s in zip(training_rows, seeds)]
 
     def next(self):
-        """Return inputs (M, B, d), targets (M, B, q) and weights (M, B)."""
+        """Return inputs (G, B, d), targets (G, B, q) and weights (G, B) of groups of models."""
         pairs = zip(self._training_rows, self._batches)
         rows = np.stack([part[next(batch)] for part, batch in pairs])
         X = torch.stack([part.rows(rows.ravel()) for part in self._inputs], 1)
         X = X.unflatten(0, rows.shape).transpose(1, 2)  # (K, s, B, d)
-        X = X.flatten(0, 1).repeat_interleave(self._n_strengths, 0)
         chosen = torch.as_tensor(rows, device=self._targets.device)
-        n_repeats = len(self._inputs) * self._n_strengths
-        y = self._targets[chosen].repeat_interleave(n_repeats, 0)
-        return X, y, self._weights[chosen].repeat_interleave(n_repeats, 0)
+        chosen = chosen.repeat_interleave(len(self._inputs), 0)
+        return X.flatten(0, 1), self._targets[chosen], self._weights[chosen]
 
 
 @torch.no_grad()
 def _to_arrays(models, axes, run):
-    forms = models.readout.forms()
+    forms = models.forms()
     parts = (models.weight, models.bias[:, 0], forms.bias, forms.linear, forms.pairs)
     arrays = [to_numpy(part).reshape(*axes, *part.shape[1:]) for part in parts]
     return FoldModels(*arrays, run.n_iter, run.history)

@@ -18,15 +18,25 @@ memory for them has to be got from the system each time, which takes longer than
 Here every array is written into memory that was allocated once.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from skopu.forms.quadratic import QuadraticForm
 
 
-class PackedForm(NamedTuple):
+class PackedForm:
     """Forms of M models with the outputs of a bit side by side: one product serves all of them.
+
+    Views of memory that is somebody else's, made once: a step has some thirty operations of a
+    few microseconds each, and to make a view takes one.
+
+    Parameters
+    ----------
+    flat : Tensor of shape (M, size)
+        All numbers of a model in a row.
+    n_bits, n_outputs : int
+        k and q.
 
     Attributes
     ----------
@@ -34,31 +44,33 @@ class PackedForm(NamedTuple):
     linear : Tensor of shape (M, 1, q k)
     pairs : Tensor of shape (M, k, q k)
         Entry (i, q k + j) is that of bits i and j.
+    pairs_each : Tensor of shape (M, k, q, k)
+        The same, with the outputs apart.
     """
 
-    bias: Any
-    linear: Any
-    pairs: Any
+    def __init__(self, flat, n_bits, n_outputs):
+        sizes = [n_outputs, n_outputs * n_bits, n_outputs * n_bits**2]
+        bias, linear, pairs = flat.split_with_sizes(sizes, 1)
+        self.bias, self.linear = bias[:, None], linear[:, None]
+        self.pairs = pairs.unflatten(1, (n_bits, -1))
+        self.pairs_each = self.pairs.unflatten(2, (n_outputs, n_bits))
 
     @staticmethod
     def size(n_bits, n_outputs):
         """Return how many numbers a model has."""
         return n_outputs * (1 + n_bits + n_bits**2)
 
-    @classmethod
-    def of(cls, flat, n_bits, n_outputs):
-        """Return a form whose numbers lie in the rows of ``flat``, (M, size)."""
-        bias, linear, pairs = flat.split_with_sizes(
-            [n_outputs, n_outputs * n_bits, n_outputs * n_bits**2], 1
-        )
-        return cls(bias[:, None], linear[:, None], pairs.unflatten(1, (n_bits, -1)))
-
     def unpacked(self):
         """Return the ``QuadraticForm`` of these numbers."""
-        n_models, n_bits, _ = self.pairs.shape
-        pairs = self.pairs.unflatten(2, (-1, n_bits)).permute(0, 2, 1, 3)
-        linear = self.linear.reshape(n_models, -1, n_bits)
-        return QuadraticForm(self.bias[:, 0], linear, pairs)
+        linear = self.linear.unflatten(2, self.pairs_each.shape[2:])
+        return QuadraticForm(self.bias[:, 0], linear[:, 0], self.pairs_each.transpose(1, 2))
+
+
+class _Wide(NamedTuple):
+    """Memory for all outputs: one product writes it, and each output has its place in it."""
+
+    flat: torch.Tensor  # (M, n, q k)
+    each: torch.Tensor  # (M, n, q, k)
 
 
 class Moments:
@@ -79,33 +91,39 @@ class Moments:
         def empty(*shape):
             return torch.empty(shape, dtype=like.dtype, device=like.device)
 
-        self._axes = n_outputs, n_bits
-        wide = n_models, n_rows, n_outputs * n_bits
+        def wide(n):
+            flat = empty(n_models, n, n_outputs * n_bits)
+            return _Wide(flat, flat.unflatten(2, (n_outputs, n_bits)))
+
         self.logits = self._c = empty(n_models, n_rows, n_bits)
         self._v, self._weighted, self._slope = (torch.empty_like(self._c) for _ in range(3))
-        self._slopes, self._crossed, self._scaled, self._work = (empty(*wide) for _ in range(4))
-        self._squares = empty(n_models, n_bits, wide[2])
-        self._outer = empty(n_models, n_bits, n_bits)
+        # The same for every output.
+        self._c_each, self._v_each, self._weighted_each = (
+            part[:, :, None] for part in (self._c, self._v, self._weighted)
+        )
+        self._slopes, self._crossed, self._scaled, self._work = (wide(n_rows) for _ in range(4))
+        self._squares, self._outer = wide(n_bits), empty(n_models, n_bits, n_bits)
         self._off_diagonal = 1 - torch.eye(n_bits).to(like)[:, None]
         self._quarter = torch.tensor(0.25).to(like)
 
     def mean(self, form):
         """Return the means (M, B, q) for the logits at hand."""
-        c, slopes, work = self._c, self._slopes, self._work
+        c, slopes, work = self._c, self._slopes.flat, self._work
         torch.sigmoid_(c).sub_(0.5)
         torch.addcmul(self._quarter, c, c, value=-1, out=self._v)
         torch.baddbmm(form.linear, c, form.pairs, alpha=2, out=slopes)
         # The sum of a'c + c'Qc is that of c times the mean of a and s.
-        self._each(torch.add(slopes, form.linear, out=work)).mul_(c[:, :, None])
-        return self._each(work).sum(-1).mul_(0.5).add_(form.bias)
+        torch.add(slopes, form.linear, out=work.flat)
+        return work.each.mul_(self._c_each).sum(-1).mul_(0.5).add_(form.bias)
 
     def variance(self, form):
         """Return the variances (M, B), summed over outputs; after ``mean``."""
-        torch.mul(form.pairs, form.pairs, out=self._squares)
-        torch.baddbmm(self._crossed, self._v, self._squares, beta=0, alpha=2, out=self._crossed)
-        torch.addcmul(self._crossed, self._slopes, self._slopes, out=self._work)
-        self._each(self._work).mul_(self._v[:, :, None])
-        return self._work.sum(-1)
+        squares, crossed, slopes = self._squares.flat, self._crossed.flat, self._slopes.flat
+        torch.mul(form.pairs, form.pairs, out=squares)
+        torch.baddbmm(crossed, self._v, squares, beta=0, alpha=2, out=crossed)
+        torch.addcmul(crossed, slopes, slopes, out=self._work.flat)
+        self._work.each.mul_(self._v_each)
+        return self._work.flat.sum(-1)
 
     def backward(self, form, mean_slopes, variance_slopes, out):
         """Write the gradient for the form into ``out`` and return that for the logits.
@@ -125,46 +143,45 @@ class Moments:
         -------
         slopes : Tensor of shape (M, B, k)
         """
-        c, work = self._c, self._work
+        work = self._work
+        each_slope = mean_slopes[..., None]
         torch.sum(mean_slopes, 1, keepdim=True, out=out.bias)
-        torch.mul(c[:, :, None], mean_slopes[..., None], out=self._each(work))
+        torch.mul(self._c_each, each_slope, out=work.each)
+        if variance_slopes is None:
+            torch.sum(work.flat, 1, keepdim=True, out=out.linear)
+            torch.bmm(self._c.mT, work.flat, out=out.pairs)
+        else:
+            self._backward_variance(form, variance_slopes, out)
+        self._symmetrise(out)
+        torch.mul(self._slopes.each, each_slope, out=work.each)
+        torch.sum(work.each, 2, out=self._slope)
         if variance_slopes is not None:
-            torch.mul(self._v, variance_slopes, out=self._weighted)
-            torch.mul(
-                self._weighted[:, :, None], self._each(self._slopes), out=self._each(self._scaled)
-            )
-            work.add_(self._scaled, alpha=2)
-        torch.sum(work, 1, keepdim=True, out=out.linear)
-        if variance_slopes is not None:
-            work.add_(self._scaled, alpha=2)
-        torch.bmm(c.mT, work, out=out.pairs)
-        if variance_slopes is not None:
-            torch.bmm(self._weighted.mT, self._v, out=self._outer)
-            pairs = self._each(form.pairs)
-            self._each(out.pairs).addcmul_(pairs, self._outer[:, :, None], value=4)
-        self._symmetrise(out.pairs)
-        self._backward_codes(form, mean_slopes, variance_slopes)
+            self._backward_codes(form, variance_slopes)
         return self._slope.mul_(self._v)
 
-    def _symmetrise(self, pairs):
+    def _backward_variance(self, form, variance_slopes, out):
+        """Write the gradient of both moments for the form, that of the mean being begun."""
+        work, scaled = self._work.flat, self._scaled
+        torch.mul(self._v, variance_slopes, out=self._weighted)
+        torch.mul(self._weighted_each, self._slopes.each, out=scaled.each)
+        work.add_(scaled.flat, alpha=2)
+        torch.sum(work, 1, keepdim=True, out=out.linear)
+        work.add_(scaled.flat, alpha=2)
+        torch.bmm(self._c.mT, work, out=out.pairs)
+        torch.bmm(self._weighted.mT, self._v, out=self._outer)
+        out.pairs_each.addcmul_(form.pairs_each, self._outer[:, :, None], value=4)
+
+    def _symmetrise(self, out):
         """Add the other half and drop the diagonal: a pair of bits is one parameter."""
-        both = self._each(self._squares)
-        torch.add(self._each(pairs), self._each(pairs).transpose(1, 3), out=both)
-        torch.mul(both, self._off_diagonal, out=self._each(pairs))
+        both, pairs = self._squares.each, out.pairs_each
+        torch.add(pairs, pairs.transpose(1, 3), out=both)
+        torch.mul(both, self._off_diagonal, out=pairs)
 
-    def _backward_codes(self, form, mean_slopes, variance_slopes):
-        """Write the derivative with the bit probabilities into ``_slope``."""
-        each, slope = self._each(self._slopes), self._slope
-        torch.mul(each, mean_slopes[..., None], out=self._each(self._work))
-        torch.sum(self._each(self._work), 2, out=slope)
-        if variance_slopes is None:
-            return
-        slope.baddbmm_(self._scaled, form.pairs.mT, alpha=4)
-        self._crossed.mul_(2).addcmul_(self._slopes, self._slopes)
-        torch.sum(self._each(self._crossed), 2, out=self._weighted)
-        self._weighted.mul_(variance_slopes).mul_(self._c)
-        slope.add_(self._weighted, alpha=-2)
-
-    def _each(self, wide):
-        """View (M, n, q k) as (M, n, q, k)."""
-        return wide.unflatten(2, self._axes)
+    def _backward_codes(self, form, variance_slopes):
+        """Add the derivative of the variance with the bit probabilities to ``_slope``."""
+        slope, weighted = self._slope, self._weighted
+        slope.baddbmm_(self._scaled.flat, form.pairs.mT, alpha=4)
+        self._crossed.flat.mul_(2).addcmul_(self._slopes.flat, self._slopes.flat)
+        torch.sum(self._crossed.each, 2, out=weighted)
+        weighted.mul_(variance_slopes).mul_(self._c)
+        slope.add_(weighted, alpha=-2)

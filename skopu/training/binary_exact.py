@@ -55,12 +55,15 @@ class _AroundEncoder(ExactModels):
     def _encoder_memory(self):
         return None
 
-    def _write_logits(self, models, X):
+    def _encoder_views(self, models):
+        return ()
+
+    def _write_logits(self, group, X):
         with torch.enable_grad():
             self._logits = self._encoder(X)
         self._memory.logits.copy_(self._logits)
 
-    def _take_slopes(self, models, X, slopes):
+    def _take_slopes(self, group, X, slopes):
         self._encoder_slopes = slopes[0]
 
     def _decay_encoders(self):

@@ -1,9 +1,23 @@
 """Encoders trained on exact losses, without a device: many at once, their gradients written out."""
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 
 from skopu.forms.moments import Moments, PackedForm
+
+
+class _Group(NamedTuple):
+    """Models that see the same rows: views of their parameters and of the gradients for them."""
+
+    form: PackedForm
+    slopes: PackedForm
+    kappas: torch.Tensor  # (M, 1)
+    weight: torch.Tensor | None = None  # (M, d, k)
+    bias: torch.Tensor | None = None  # (M, 1, k)
+    weight_slopes: torch.Tensor | None = None  # (M, k, d)
+    bias_slopes: torch.Tensor | None = None  # (M, k)
 
 
 class ExactModels(nn.Module):
@@ -49,7 +63,7 @@ class ExactModels(nn.Module):
     def _set_up(self, weight, n_outputs, loss, kappas, readout_penalties):
         """Make the readouts: everything but the encoders."""
         n_models, self.n_bits, self.n_outputs = len(kappas), len(weight), n_outputs
-        self.loss, self._memory = loss, None
+        self.loss, self._key = loss, None
         size = PackedForm.size(self.n_bits, n_outputs)
         self.readout = nn.Parameter(weight.new_zeros(n_models, size))
         kappas = torch.tensor(kappas).to(weight)
@@ -74,7 +88,7 @@ class ExactModels(nn.Module):
 
     def packed(self):
         """Return the readouts as a ``PackedForm``."""
-        return PackedForm.of(self.readout, self.n_bits, self.n_outputs)
+        return PackedForm(self.readout, self.n_bits, self.n_outputs)
 
     def forms(self):
         """Return the readouts as a ``QuadraticForm``."""
@@ -115,12 +129,8 @@ class ExactModels(nn.Module):
         surrogate : object
             Its ``backward()`` sets the gradients of the parameters.
         """
-        size = len(self.readout) // len(X)
-        self._allocate(size, X.shape[1])
-        losses = []
-        for group in range(len(X)):
-            models = slice(group * size, (group + 1) * size)
-            losses.append(self._differentiate(models, X[group], targets[group], weights[group]))
+        groups = self._prepare(*X.shape[:2])
+        losses = [self._differentiate(*part) for part in zip(groups, X, targets, weights)]
         self._readout_slopes.addcmul_(self.readout, self.readout_decay)
         self._decay_encoders()
         return torch.cat(losses), self
@@ -130,46 +140,58 @@ class ExactModels(nn.Module):
         self.readout.grad = self._readout_slopes
         self.encoder.grad = self._encoder_slopes
 
-    def _differentiate(self, models, X, targets, weights):
+    def _differentiate(self, group, X, targets, weights):
         """Losses of one group, whose gradients are written into memory."""
-        memory, kappas = self._memory, self.kappas[models, None]
-        form = PackedForm(*(part[models] for part in self.packed()))
-        slopes = PackedForm.of(self._readout_slopes[models], self.n_bits, self.n_outputs)
-        self._write_logits(models, X)
-        mean = memory.mean(form)
-        spread = self.loss.curvature * memory.variance(form)
-        values = self.loss.value(mean, targets) + kappas * spread
-        share = weights / len(weights)
+        memory, share = self._memory, weights / len(weights)
+        self._write_logits(group, X)
+        mean = memory.mean(group.form)
+        spread = self.loss.curvature * memory.variance(group.form)
+        values = self.loss.value(mean, targets) + group.kappas * spread
         mean_slopes = self.loss.slope(mean, targets).mul_(share[:, None])
-        variance_slopes = (self.loss.curvature * kappas * share)[..., None]
-        codes = memory.backward(form, mean_slopes, variance_slopes, slopes)
-        self._take_slopes(models, X, codes)
-        return (share * values).sum(1)
+        variance_slopes = (self.loss.curvature * group.kappas * share)[..., None]
+        slopes = memory.backward(group.form, mean_slopes, variance_slopes, group.slopes)
+        self._take_slopes(group, X, slopes)
+        return values @ share
 
-    def _allocate(self, n_models, n_rows):
-        key = n_models, n_rows, self.readout.dtype, self.readout.device
-        if self._memory is None or self._key != key:
-            self._key = key
-            self._memory = Moments(
-                n_models, n_rows, self.n_bits, self.n_outputs, self.readout.detach()
-            )
-            self._readout_slopes = torch.zeros_like(self.readout)
+    def _prepare(self, n_groups, n_rows):
+        """Return the groups of models; memory is made where it is not there or of another size."""
+        key = n_groups, n_rows, self.readout.data_ptr()
+        if self._key != key:
+            readout = self.readout.detach()
+            self._key, size = key, len(readout) // n_groups
+            self._memory = Moments(size, n_rows, self.n_bits, self.n_outputs, readout)
+            self._readout_slopes = torch.zeros_like(readout)
             self._encoder_slopes = self._encoder_memory()
+            self._groups = [self._group(slice(i, i + size)) for i in range(0, len(readout), size)]
+        return self._groups
+
+    def _group(self, models):
+        axes = self.n_bits, self.n_outputs
+        return _Group(
+            PackedForm(self.readout.detach()[models], *axes),
+            PackedForm(self._readout_slopes[models], *axes),
+            self.kappas[models, None],
+            *self._encoder_views(models),
+        )
+
+    def _encoder_views(self, models):
+        """Weights (M, d, k) and biases of a group, and where the gradients for them go."""
+        into = self._encoder_slopes[models]
+        W_slopes = into[:, : -self.n_bits].unflatten(1, self._axes)
+        W, b = self.weight.detach()[models], self.bias.detach()[models]
+        return W.mT, b, W_slopes, into[:, -self.n_bits :]
 
     def _encoder_memory(self):
         return torch.zeros_like(self.encoder)
 
-    def _write_logits(self, models, X):
-        W, b = self.weight[models], self.bias[models]
-        torch.baddbmm(b, X.expand(len(W), *X.shape), W.mT, out=self._memory.logits)
+    def _write_logits(self, group, X):
+        X = X.expand(len(group.bias), *X.shape)
+        torch.baddbmm(group.bias, X, group.weight, out=self._memory.logits)
 
-    def _take_slopes(self, models, X, slopes):
+    def _take_slopes(self, group, X, slopes):
         """Write the gradient for the encoders, given that for the logits (M, B, k)."""
-        n_bits, n_features = self._axes
-        into = self._encoder_slopes[models]
-        weight = into[:, : n_bits * n_features].unflatten(1, self._axes)
-        torch.bmm(slopes.mT, X.expand(len(slopes), *X.shape), out=weight)
-        torch.sum(slopes, 1, out=into[:, -n_bits:])
+        torch.bmm(slopes.mT, X.expand(len(slopes), *X.shape), out=group.weight_slopes)
+        torch.sum(slopes, 1, out=group.bias_slopes)
 
     def _decay_encoders(self):
         self._encoder_slopes.addcmul_(self.encoder, self.encoder_decay)

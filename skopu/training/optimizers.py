@@ -23,7 +23,7 @@ def no_decay(n_iter):
 
 def make_optimizer(groups):
     """Return the optimizer of encoders and readouts, for parameters or groups of them."""
-    return Adam(groups, betas=_BETAS)
+    return Adam(groups, betas=_BETAS, fused=True)
 
 
 def make_binary_optimizer(module, *, learning_rate, gamma, tau):

@@ -73,17 +73,11 @@ def _train(models, data, training_rows, settings, n_iter, rng):
     size = min(settings.batch_size, min(map(len, training_rows)))
     for _ in range(n_iter):
         chosen = [rng.choice(rows, size, replace=False, shuffle=False) for rows in training_rows]
-        batch = [_spread(part, len(chosen)) for part in data.rows(np.concatenate(chosen))]
-        surrogate = (models.losses(*batch) + models.penalties()).sum()
-        optimizer.zero_grad()
-        surrogate.backward()
+        batch = [part.unflatten(0, (len(chosen), -1)) for part in data.rows(np.concatenate(chosen))]
+        models.differentiate(*batch)
+        models.backward()
         optimizer.step()
         schedule.step()
-
-
-def _spread(part, n_folds):
-    """Repeat each fold's rows for every penalty: (folds * B, ...) to (models, B, ...)."""
-    return part.unflatten(0, (n_folds, -1)).repeat_interleave(len(PENALTIES), 0)
 
 
 @torch.no_grad()
