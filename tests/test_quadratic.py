@@ -7,7 +7,9 @@ from oracles import all_codes, code_probabilities, exact_objective
 
 from skopu.devices import SimulatedOPU
 from skopu.forms.intensities import FittedIntensities, KnownIntensities
-from skopu.forms.quadratic import QuadraticForm, QuadraticReadout
+from skopu.forms.kernel import form_kernel
+from skopu.forms.moments import Moments, PackedForm
+from skopu.forms.quadratic import QuadraticForm
 from skopu.losses import CrossEntropy, SecondOrder, SquaredError
 from skopu.training.exact import ExactModels
 
@@ -125,16 +127,72 @@ def test_forms_of_bits():
 
 
 def test_models_are_batched():
-    """Oracle: each model's forms alone."""
-    readout = QuadraticReadout(2, N_BITS, 3).double()
-    for parameter in readout.parameters():
-        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+    """Oracle: each model's form alone."""
+    alone = [random_forms(seed=0), random_forms(seed=1)]
     p = torch.sigmoid(random_logits(1.0))
-    forms = readout.forms()
+    forms = QuadraticForm(*(torch.stack(parts) for parts in zip(*alone)))
     mean, variance = forms.moments(p.expand(2, -1, -1))
-    for m in range(2):
-        alone = QuadraticForm(*(part[m] for part in forms)).moments(p)
-        torch.testing.assert_close((mean[m], variance[m]), alone, **TIGHT)
+    for m, form in enumerate(alone):
+        torch.testing.assert_close((mean[m], variance[m]), form.moments(p), **TIGHT)
+
+
+def test_numpy_and_torch_agree():
+    """Oracle: the same methods on tensors."""
+    form, p = random_forms(), torch.sigmoid(random_logits(1.0))
+    arrays = QuadraticForm(*(part.numpy() for part in form))
+    np.testing.assert_allclose(arrays.mean(p.numpy()), form.mean(p), rtol=1e-12)
+    np.testing.assert_allclose(arrays.slopes(p.numpy()), form.slopes(p), rtol=1e-12)
+    for ours, theirs in zip(arrays.moments(p.numpy()), form.moments(p)):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    bits = QuadraticForm.from_bits(*arrays), QuadraticForm.from_bits(*form)
+    for ours, theirs in zip(*bits):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_form_of_a_kernel_machine():
+    """Oracle: kernels with its rows, summed."""
+    rng = np.random.default_rng(0)
+    p, shares, bias = rng.random((9, N_BITS)), rng.standard_normal((9, 2)), np.array([1.0, 2.0])
+    form = QuadraticForm.from_centred(shares, p - 0.5, bias)
+    other = rng.random((5, N_BITS))
+    np.testing.assert_allclose(form.mean(other), form_kernel(other, p) @ shares + bias)
+    total = form.plus(form.scaled(2.0))
+    np.testing.assert_allclose(total.mean(other), 3 * form.mean(other))
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("has_variance", [True, False])
+def test_gradients_of_moments(n_outputs, has_variance):
+    """Oracle: automatic differentiation in float64, of two rounds in the same memory."""
+    source = torch.Generator().manual_seed(0)
+    memory = Moments(2, 7, N_BITS, n_outputs, torch.zeros((), dtype=torch.float64))
+    for _ in range(2):
+        flat = torch.randn(2, PackedForm.size(N_BITS, n_outputs), generator=source).double()
+        packed = PackedForm(flat, N_BITS, n_outputs)
+        packed.pairs_each.add_(packed.pairs_each.transpose(1, 3).clone())
+        packed.pairs_each.diagonal(dim1=1, dim2=3).zero_()
+        bias, linear, pairs = (part.clone() for part in packed.unpacked())
+        logits = torch.randn(2, 7, N_BITS, generator=source).double()
+        leaves = [part.requires_grad_() for part in (bias, linear, pairs, logits.clone())]
+        upper = pairs.triu(1)  # a gradient for one half only
+        form = QuadraticForm(bias, linear, upper + upper.mT)
+        mean, variance = form.moments(torch.sigmoid(leaves[3]))
+        slopes = torch.randn(2, 7, n_outputs, generator=source).double()
+        prices = torch.randn(2, 7, 1, generator=source).double()
+        (slopes * mean).sum().backward(retain_graph=has_variance)
+        if has_variance:
+            (prices * variance).sum().backward()
+        memory.logits.copy_(logits)
+        torch.testing.assert_close(memory.mean(packed), mean.detach(), **TIGHT)
+        if has_variance:
+            total = variance.detach().sum(-1)
+            torch.testing.assert_close(memory.variance(packed), total, **TIGHT)
+        into = PackedForm(torch.zeros_like(flat), N_BITS, n_outputs)
+        found = memory.backward(packed, slopes, prices if has_variance else None, into)
+        torch.testing.assert_close(found, leaves[3].grad, **TIGHT)
+        for ours, theirs in zip(into.unpacked(), leaves):
+            ours = ours.triu(1) if ours.ndim == 4 else ours
+            torch.testing.assert_close(ours, theirs.grad, **TIGHT)
 
 
 class TestIntensities:
@@ -226,10 +284,11 @@ def test_exact_models_match_enumeration():
     encoder.start(X, 0)
     models = ExactModels([encoder], 2, SquaredError(), [0.3], [0.0], [0.0]).double()
     forms = random_forms(2)
+    packed = models.packed()
     with torch.no_grad():
-        models.readout.bias.copy_(forms.bias[None])
-        models.readout.linear.copy_(forms.linear[None])
-        models.readout.upper.copy_(forms.pairs[None])
+        packed.bias.copy_(forms.bias)
+        packed.linear.copy_(forms.linear.reshape(1, 1, -1))
+        packed.pairs_each.copy_(forms.pairs.transpose(0, 1))
     targets = torch.randn(9, 2, generator=torch.Generator().manual_seed(4)).double()
     losses = models.losses(X[None], targets, torch.ones(9, dtype=torch.float64))
     expected = exact_objective(encoder(X), answers(forms), targets, SquaredError(), 0.3).mean()

@@ -9,7 +9,8 @@ from sklearn.datasets import make_friedman1
 from skopu import EndToEndOPURegressor, SupervisedBinarizer
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import IncompatiblePartsError
-from skopu.forms.quadratic import QuadraticReadout
+from skopu.forms.moments import PackedForm
+from skopu.forms.quadratic import QuadraticForm
 from skopu.gradients import LeaveOneOut, Quadratic, resolve_gradient
 from skopu.losses import CrossEntropy, SquaredError
 from skopu.objectives import Objective
@@ -18,6 +19,8 @@ from skopu.training.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
 from skopu.training.joint import JointModel
 from skopu.training.penalty import PENALTIES
+
+TIGHT = {"rtol": 1e-10, "atol": 1e-10}
 
 
 def joint_model(device, n_outputs, learn_gamma=None, kappa=1.0, n_bits=6, gradient=None):
@@ -75,39 +78,79 @@ class TestJointModel:
         assert float(features.var(0).sum()) == pytest.approx(1, rel=0.3)
 
 
+def exact_models(loss, n_outputs, n_models=4):
+    """Models with random encoders and readouts, and rows for two groups of them, in float64."""
+    source = torch.Generator().manual_seed(0)
+    encoders = [LinearEncoder(4, 5).double() for _ in range(n_models)]
+    X = torch.randn(2, 9, 4, generator=source).double()
+    for seed, encoder in enumerate(encoders):
+        encoder.start(X[0], seed)
+    kappas, penalties = [0.0, 0.4, 1.0, 0.1], [0.1, 0.2, 0.3, 0.4]
+    strengths = kappas[:n_models], penalties[:n_models], penalties[-n_models:]
+    models = ExactModels(encoders, n_outputs, loss, *strengths).double()
+    with torch.no_grad():
+        models.readout.normal_(generator=source)
+        pairs = models.packed().pairs_each
+        pairs += pairs.transpose(1, 3).clone()
+        pairs.diagonal(dim1=1, dim2=3).zero_()
+    targets = torch.softmax(torch.randn(2, 9, n_outputs, generator=source).double(), -1)
+    return models, X, targets, torch.rand(2, 9, generator=source).double()
+
+
 class TestExactModels:
-    def test_squared_error_is_the_objective(self):
-        """Oracle: (y - m)^2 + kappa V from the readout's own moments; penalties by hand."""
-        encoder = LinearEncoder(4, 5)
-        X = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
-        encoder.start(X, 0)
-        models = ExactModels([encoder] * 2, 1, SquaredError(), [0.0, 0.4], [0.1, 0.2], [0.3, 0.5])
-        for parameter in models.readout.parameters():
-            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2))
-        y = torch.randn(2, 9, 1, generator=torch.Generator().manual_seed(1))
-        mean, variance = models.moments(X.expand(2, -1, -1))
-        losses = models.losses(X.expand(2, -1, -1), y, torch.ones(2, 9))
-        kappa = torch.tensor([0.0, 0.4])[:, None, None]
-        torch.testing.assert_close(losses, ((y - mean) ** 2 + kappa * variance).mean((1, 2)))
-        squares = encoder.weight.detach().square().sum() / 5
-        readout = models.readout.squared_norms()
-        expected = torch.tensor([0.1, 0.2]) * squares + torch.tensor([0.3, 0.5]) * readout
-        torch.testing.assert_close(models.penalties(), expected)
+    @pytest.mark.parametrize("loss", [SquaredError(), CrossEntropy()], ids=["squares", "entropy"])
+    @pytest.mark.parametrize("n_outputs", [1, 3])
+    def test_gradient_of_the_penalised_loss(self, loss, n_outputs):
+        """Oracle: automatic differentiation of the moments, and of penalties by hand."""
+        models, X, targets, weights = exact_models(loss, n_outputs)
+        losses, surrogate = models.differentiate(X, targets, weights)
+        surrogate.backward()
+        W, b = models.weight.detach().clone(), models.bias.detach().clone()
+        bias, linear, pairs = (part.detach().clone() for part in models.forms())
+        upper = pairs.triu(1)
+        leaves = [part.requires_grad_() for part in (W, b, bias, linear, upper)]
+        each = [part.repeat_interleave(2, 0) for part in (X, targets, weights)]
+        form = QuadraticForm(bias, linear, upper.triu(1) + upper.triu(1).mT)
+        mean, variance = form.moments(torch.sigmoid(each[0] @ W.mT + b))
+        spread = loss.curvature * models.kappas[:, None] * variance.sum(-1)
+        expected = (each[2] * (loss.value(mean, each[1]) + spread)).mean(1)
+        encoder = torch.tensor([0.1, 0.2, 0.3, 0.4]) * W.square().sum((1, 2)) / 5
+        squares = linear.square().sum((1, 2)) + form.pairs.square().sum((1, 2, 3))
+        (expected + encoder + torch.tensor([0.1, 0.2, 0.3, 0.4]) * squares).sum().backward()
+        torch.testing.assert_close(losses, expected.detach(), **TIGHT)
+        torch.testing.assert_close(losses, models.losses(*each).detach(), **TIGHT)
+        found = PackedForm(models.readout.grad, 5, n_outputs).unpacked()
+        slopes = models.encoder.grad[:, :20].unflatten(1, (5, 4)), models.encoder.grad[:, None, 20:]
+        found = (*slopes, found.bias, found.linear, found.pairs.triu(1))
+        for ours, theirs in zip(found, leaves):
+            torch.testing.assert_close(ours, theirs.grad, **TIGHT)
+        both_halves = PackedForm(models.readout.grad, 5, n_outputs).unpacked().pairs
+        torch.testing.assert_close(both_halves, both_halves.mT, **TIGHT)
+
+    def test_memory_of_another_size(self):
+        """Oracle: the losses of the same rows in one minibatch and in two."""
+        models, X, targets, weights = exact_models(SquaredError(), 2)
+        whole = models.differentiate(X, targets, weights)[0]
+        parts = [
+            len(rows) * models.differentiate(X[:, rows], targets[:, rows], weights[:, rows])[0]
+            for rows in (range(4), range(4, 9))
+        ]
+        torch.testing.assert_close(sum(parts) / 9, whole, **TIGHT)
 
     @pytest.mark.parametrize("spread", [0.5, 2.0])
     def test_cross_entropy_is_an_upper_bound(self, spread):
         """Oracle: the expected cross-entropy by enumeration of all codes."""
         generator = torch.Generator().manual_seed(0)
-        readout = QuadraticReadout(1, 6, 3).double()
-        for parameter in readout.parameters():
-            torch.nn.init.normal_(parameter, generator=generator)
+        pairs = torch.randn(1, 3, 6, 6, generator=generator).double().triu(1)
+        linear = torch.randn(1, 3, 6, generator=generator).double()
+        readout = QuadraticForm(linear[..., 0], linear, pairs + pairs.mT)
         logits = spread * torch.randn(40, 6, generator=generator).double()
         targets = torch.eye(3).double()[torch.arange(40) % 3]
-        mean, variance = readout.forms().moments(torch.sigmoid(logits)[None])
+        mean, variance = readout.moments(torch.sigmoid(logits)[None])
         loss = CrossEntropy()
         bound = loss.value(mean[0], targets) + loss.curvature * variance[0].sum(-1)
         z = torch.from_numpy(all_codes(6)).double() - 0.5
-        forms = readout.forms()
+        forms = readout
         values = forms.bias[0] + z @ forms.linear[0].T
         values = values + torch.einsum("ck,qkl,cl->cq", z, forms.pairs[0], z)
         risk = loss.value(values[:, None].expand(-1, 40, -1), targets)

@@ -156,7 +156,7 @@ class FittedIntensities:
         slope = shares.T @ z.sum(1)
         linear = slope[:, None].expand(-1, z.shape[1])
         pairs = (shares.T[:, None] * z.T) @ z
-        return QuadraticForms.from_bits(z.shape[1] ** 2 * shares.sum(0), linear, pairs)
+        return QuadraticForm.from_bits(z.shape[1] ** 2 * shares.sum(0), linear, pairs)
 
     def _fit(self):
         """Solve for the weights (M, D) of the answers held."""

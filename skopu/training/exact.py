@@ -55,7 +55,10 @@ class ExactModels(nn.Module):
         self._set_up(encoders[0].weight, n_outputs, loss, kappas, readout_penalties)
         self._axes = encoders[0].weight.shape
         n_bits, n_features = self._axes
-        penalties = torch.tensor(encoder_penalties).to(self.encoder)[:, None] / n_bits
+        penalties = (
+            torch.tensor(encoder_penalties, dtype=self.encoder.dtype)[:, None].to(self.encoder)
+            / n_bits
+        )
         decay = torch.zeros_like(self.encoder)
         decay[:, : n_bits * n_features] = 2 * penalties
         self.register_buffer("encoder_decay", decay, persistent=False)
@@ -66,13 +69,13 @@ class ExactModels(nn.Module):
         self.loss, self._key = loss, None
         size = PackedForm.size(self.n_bits, n_outputs)
         self.readout = nn.Parameter(weight.new_zeros(n_models, size))
-        kappas = torch.tensor(kappas).to(weight)
+        kappas = torch.tensor(kappas, dtype=weight.dtype, device=weight.device)
         self.register_buffer("kappas", kappas, persistent=False)
         # A pair of bits is one parameter in two places: its square counts twice.
         factors = torch.full((size,), 4.0).to(weight)
         factors[: n_outputs * (1 + self.n_bits)] = 2.0
         factors[:n_outputs] = 0.0
-        decay = torch.tensor(readout_penalties).to(weight)[:, None] * factors
+        decay = torch.tensor(readout_penalties, dtype=weight.dtype)[:, None].to(weight) * factors
         self.register_buffer("readout_decay", decay, persistent=False)
 
     @property
