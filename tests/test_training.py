@@ -114,9 +114,10 @@ class TestExactModels:
         mean, variance = form.moments(torch.sigmoid(each[0] @ W.mT + b))
         spread = loss.curvature * models.kappas[:, None] * variance.sum(-1)
         expected = (each[2] * (loss.value(mean, each[1]) + spread)).mean(1)
-        encoder = torch.tensor([0.1, 0.2, 0.3, 0.4]) * W.square().sum((1, 2)) / 5
+        strengths = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+        encoder = strengths * W.square().sum((1, 2)) / 5
         squares = linear.square().sum((1, 2)) + form.pairs.square().sum((1, 2, 3))
-        (expected + encoder + torch.tensor([0.1, 0.2, 0.3, 0.4]) * squares).sum().backward()
+        (expected + encoder + strengths * squares).sum().backward()
         torch.testing.assert_close(losses, expected.detach(), **TIGHT)
         torch.testing.assert_close(losses, models.losses(*each).detach(), **TIGHT)
         found = PackedForm(models.readout.grad, 5, n_outputs).unpacked()
