@@ -41,7 +41,9 @@ METHODS = {
 
 def main():
     """Print a markdown table."""
-    options = protocol.resolve(protocol.make_parser(__doc__, "energy,yacht,boston"))
+    options = protocol.resolve(
+        protocol.add_runs(protocol.make_parser(__doc__, "energy,yacht,boston"))
+    )
     problems = [protocol.load_problem(options.data, name) for name in options.sets]
     fits = run(problems, METHODS, Settings(), options.seeds, n_jobs=options.n_jobs)
     records = list(tqdm(fits, total=len(problems) * len(METHODS) * len(options.seeds)))

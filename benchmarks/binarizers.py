@@ -11,16 +11,13 @@ binarizer; passes are codes through the device in training it.
     SKOPU_DATA=folder python benchmarks/binarizers.py --quick --sets boston,yacht
 """
 
-import argparse
-import os
 import sys
 import time
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.model_selection import train_test_split
+from protocol import add_runs, is_classification, make_parser, mean_error, resolve, split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from skopu import (
@@ -32,7 +29,6 @@ from skopu import (
     OPURandomFeatures,
     ThermometerBinarizer,
 )
-from skopu.datasets import load_dataset
 
 MAX_ROWS, N_BITS, N_COMPONENTS = 1800, 64, 1024
 SETS = "boston,energy,yacht,airfoil,eeg,german"
@@ -49,35 +45,17 @@ METHODS = {
 }
 
 
-def split(name, data_home, seed):
-    """Return training and test rows and targets, standardised on the training part."""
-    dataset = load_dataset(name, data_home=data_home)
-    rows = np.random.default_rng(0).permutation(len(dataset.target))[:MAX_ROWS]
-    X, y = dataset.data[rows], dataset.target[rows]
-    classes = y if y.dtype.kind == "i" else None
-    X, X_test, y, y_test = train_test_split(
-        X, y, test_size=0.2, random_state=seed, stratify=classes
-    )
-    scaler = StandardScaler().fit(X)
-    if classes is None:
-        mean, sd = y.mean(), y.std()
-        y, y_test = (y - mean) / sd, (y_test - mean) / sd
-    return scaler.transform(X), scaler.transform(X_test), y, y_test
-
-
 def measure(name, method, seed, data_home, quick):
     """Return error, processor seconds and passes of one fit."""
-    X, X_test, y, y_test = split(name, data_home, seed)
+    X, X_test, y, y_test = split(data_home, name, seed, MAX_ROWS)
     binarizer = METHODS[method](seed, quick)
     start = time.process_time()
     codes = binarizer.fit(X, y).transform(X)
     seconds = time.process_time() - start
-    is_class = y.dtype.kind == "i"
-    readout = (OPUKernelRidgeClassifier if is_class else OPUKernelRidge)(alpha="loo")
-    model = make_pipeline(OPURandomFeatures(N_COMPONENTS), readout).fit(codes, y)
-    predictions = model.predict(binarizer.transform(X_test))
-    wrong = predictions != y_test if is_class else (predictions - y_test) ** 2
-    return np.mean(wrong), seconds, getattr(binarizer, "n_passes_", 0)
+    ridge = OPUKernelRidgeClassifier if is_classification(y) else OPUKernelRidge
+    model = make_pipeline(OPURandomFeatures(N_COMPONENTS), ridge(alpha="loo")).fit(codes, y)
+    error = mean_error(model.predict(binarizer.transform(X_test)), y_test)
+    return error, seconds, getattr(binarizer, "n_passes_", 0)
 
 
 def show(sets, methods, seeds, found):
@@ -94,18 +72,11 @@ def show(sets, methods, seeds, found):
 
 def main():
     """Print a Markdown table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default=os.environ.get("SKOPU_DATA"), help="folder of sets")
-    parser.add_argument("--sets", default=SETS, help="default: %(default)s")
+    parser = add_runs(make_parser(__doc__, SETS))
     parser.add_argument("--methods", default=";".join(METHODS), help="separated by semicolons")
-    parser.add_argument("--seeds", default="0,1,2", help="default: %(default)s")
-    parser.add_argument("--n-jobs", type=int, default=-1, help="fits at a time; -1: one a core")
     parser.add_argument("--quick", action="store_true", help="short trainings, to see it run")
-    options = parser.parse_args()
-    sets, methods = options.sets.split(","), options.methods.split(";")
-    seeds = [int(seed) for seed in options.seeds.split(",")]
+    options = resolve(parser)
+    sets, methods, seeds = options.sets, options.methods.split(";"), options.seeds
     jobs = [(name, method, seed) for name in sets for method in methods for seed in seeds]
     fits = Parallel(options.n_jobs, return_as="generator")(
         delayed(measure)(*job, options.data, options.quick) for job in jobs

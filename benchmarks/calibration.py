@@ -13,17 +13,14 @@ and of training by gradients that need a known matrix. Protocol: that of ``proto
     python benchmarks/calibration.py --gradients exact,rebar
 """
 
-import argparse
-import os
 import sys
 import time
 
 import numpy as np
-from exact import split
-from protocol import split_names, split_numbers
+from protocol import add_runs, end_to_end, make_parser, mean_error, resolve, split, split_names
 from tqdm import tqdm
 
-from skopu import EndToEndOPUClassifier, EndToEndOPURegressor, SupervisedBinarizer
+from skopu import SupervisedBinarizer
 from skopu.comparison.report import format_error
 from skopu.devices import Camera, OPUDevice, SimulatedOPU, calibrate, calibration_passes
 
@@ -59,14 +56,11 @@ def unexplained(found, expected):
 def fit(data, opu, gradient, prediction, seed):
     """Return the error and the model, of exact training unless another gradient is given."""
     X, X_test, y, y_test = data
-    model = EndToEndOPURegressor if y.dtype.kind == "f" else EndToEndOPUClassifier
     binarizer = SupervisedBinarizer(
         N_BITS, gradient=gradient, n_components=N_COMPONENTS, objective="auto", opu=opu
     )
-    model = model(binarizer, prediction=prediction, random_state=seed).fit(X, y)
-    predictions = model.predict(X_test)
-    wrong = (predictions - y_test) ** 2 if y.dtype.kind == "f" else predictions != y_test
-    return np.mean(wrong), model
+    model = end_to_end(y, binarizer, prediction=prediction, random_state=seed).fit(X, y)
+    return mean_error(model.predict(X_test), y_test), model
 
 
 def known():
@@ -130,16 +124,9 @@ def training_table(options, devices):
 
 def main():
     """Print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default=os.environ.get("SKOPU_DATA"), help="folder of sets")
-    parser.add_argument("--sets", type=split_names, default=SETS, help="default: %(default)s")
-    parser.add_argument("--seeds", type=split_numbers, default="0,1,2", help="default: %(default)s")
+    parser = add_runs(make_parser(__doc__, SETS))
     parser.add_argument("--gradients", type=split_names, default="exact", help="default: exact")
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("--data or the environment variable SKOPU_DATA must name the folder of sets")
+    options = resolve(parser)
     devices = {}
     for label, (opu, noise) in DEVICES.items():
         start = time.process_time()

@@ -16,20 +16,17 @@ differ by a tenth of the error, so one repeat would say little about the camera.
     python benchmarks/camera.py --table no --figure camera.png --repeats 1 --max-iter 500
 """
 
-import argparse
-import os
 import sys
 import time
 import warnings
 from itertools import product
 
 import numpy as np
-from exact import split
 from joblib import Parallel, delayed
-from protocol import split_names, split_numbers
+from protocol import add_runs, end_to_end, make_parser, mean_error, resolve, split, split_names
 from tqdm import tqdm
 
-from skopu import EndToEndOPUClassifier, EndToEndOPURegressor, SupervisedBinarizer
+from skopu import SupervisedBinarizer
 from skopu.comparison.report import format_error
 from skopu.devices import Camera, SimulatedOPU
 from skopu.exceptions import CameraWarning
@@ -48,16 +45,14 @@ def fit(folder, name, seed, repeat, gradient, camera, max_iter):
     warnings.simplefilter("ignore", CameraWarning)
     X, X_test, y, y_test = split(folder, name, seed)
     seen = None if camera is None else Camera(random_state=repeat, **camera)
-    model = EndToEndOPURegressor if y.dtype.kind == "f" else EndToEndOPUClassifier
     binarizer = SupervisedBinarizer(
         gradient=gradient, opu=SimulatedOPU(camera=seen), max_iter=max_iter
     )
     start = time.process_time()
-    model = model(binarizer, random_state=seed + 1000 * repeat).fit(X, y)
+    model = end_to_end(y, binarizer, random_state=seed + 1000 * repeat).fit(X, y)
     predictions = model.predict(X_test)
     seconds = time.process_time() - start
-    wrong = (predictions - y_test) ** 2 if y.dtype.kind == "f" else predictions != y_test
-    return np.mean(wrong), seconds
+    return mean_error(predictions, y_test), seconds
 
 
 def run(options, cameras, gradients):
@@ -129,22 +124,14 @@ def draw(path, cameras, errors):
 
 def parse(argv=None):
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default=os.environ.get("SKOPU_DATA"), help="folder of sets")
-    parser.add_argument("--sets", type=split_names, default=SETS, help="default: %(default)s")
-    parser.add_argument("--seeds", type=split_numbers, default="0,1,2", help="default: %(default)s")
+    parser = add_runs(make_parser(__doc__, SETS))
     parser.add_argument("--repeats", type=int, default=3, help="fits of each (default: 3)")
     parser.add_argument("--max-iter", type=int, default=None, help="steps (default: as always)")
     parser.add_argument("--gradients", type=split_names, default="loo", help="default: loo")
     parser.add_argument("--table", choices=("yes", "no"), default="yes")
     parser.add_argument("--figure", help="file for the picture (default: none is made)")
     parser.add_argument("--quick", action="store_true", help="few steps, one seed: does it run?")
-    parser.add_argument("--n-jobs", type=int, default=-1, help="fits at a time; -1: one a core")
-    options = parser.parse_args(argv)
-    if options.data is None:
-        parser.error("--data or the environment variable SKOPU_DATA must name the folder of sets")
+    options = resolve(parser, argv)
     options.max_iter = options.max_iter or "auto"
     if options.quick:
         options.max_iter, options.repeats, options.seeds = 30, 1, options.seeds[:1]

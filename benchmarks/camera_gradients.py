@@ -12,25 +12,18 @@ is fitted to 2048 answers of that device. Test errors of both, at equal passes, 
     python benchmarks/camera_gradients.py
 """
 
-import argparse
-import os
 import warnings
 
-import gradient_variance
 import numpy as np
 import torch
-from exact import split
-from gradient_variance import gradients, train
-from protocol import split_names
+from gradient_variance import gradients, make_model, train
+from protocol import is_classification, make_parser, resolve, split
 
 from skopu.devices import Camera, SimulatedOPU
 from skopu.exceptions import CameraWarning
 from skopu.forms.intensities import FittedIntensities
 from skopu.gradients import LeaveOneOut, Quadratic
 from skopu.losses import CrossEntropy, SquaredError
-from skopu.objectives import Objective
-from skopu.training.encoders import LinearEncoder
-from skopu.training.joint import JointModel
 
 SETS = "boston,energy,eeg"
 ESTIMATORS = {"loo": LeaveOneOut(4), "quadratic": Quadratic(4)}
@@ -43,26 +36,9 @@ def load(folder, name):
     """Rows, targets and loss of a set, as tensors."""
     X, _, y, _ = split(folder, name, 0)
     loss, targets = SquaredError(), y[:, None]
-    if y.dtype.kind != "f":
+    if is_classification(y):
         loss, targets = CrossEntropy(), np.eye(y.max() + 1)[y]
     return torch.tensor(X).float(), torch.tensor(targets).float(), loss
-
-
-def make_model(X, n_outputs, loss):
-    """Return a joint model at its start, before an exact device."""
-    model = JointModel(
-        LinearEncoder(X.shape[1], N_BITS),
-        SimulatedOPU(),
-        ESTIMATORS["quadratic"],
-        Objective(loss, 1.0),
-        n_components=N_COMPONENTS,
-        encoder_penalty=0.01,
-        readout_penalty=1e-3,
-        learn_gamma=None,
-        generator=torch.Generator().manual_seed(0),
-    )
-    model.start(X, n_outputs, seed=0)
-    return model
 
 
 def put_before(model, opu, X):
@@ -80,7 +56,7 @@ def put_before(model, opu, X):
 def variances(options, name):
     """Return variance times passes by (stage, camera, estimator)."""
     X, targets, loss = load(options.data, name)
-    model = make_model(X, targets.shape[1], loss)
+    model = make_model(X, targets, loss, N_BITS, N_COMPONENTS, encoder_penalty=0.01)
     found, done, rng = {}, 0, np.random.default_rng(0)
     batch = X[:N_ROWS], targets[:N_ROWS]
     for stage in STAGES:
@@ -99,16 +75,9 @@ def variances(options, name):
 
 def main():
     """Print a Markdown table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default=os.environ.get("SKOPU_DATA"), help="folder of sets")
-    parser.add_argument("--sets", type=split_names, default=SETS, help="default: %(default)s")
+    parser = make_parser(__doc__, SETS)
     parser.add_argument("--repeats", type=int, default=100, help="gradients drawn of each")
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("--data or the environment variable SKOPU_DATA must name the folder of sets")
-    gradient_variance.N_BITS = N_BITS
+    options = resolve(parser)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", CameraWarning)
     titles = [

@@ -17,19 +17,13 @@ means, bands one standard deviation of the logarithm.
 ``--cache folder`` keeps the fits, so that a run cut short goes on where it was.
 """
 
-import argparse
-import os
-
 import numpy as np
 from joblib import Memory
-from protocol import load_problem, split_names
-from sklearn.model_selection import train_test_split
+from protocol import end_to_end, make_parser, mean_error, resolve, split
 from tqdm import tqdm
 
 from skopu import (
     ConvergenceDisplay,
-    EndToEndOPUClassifier,
-    EndToEndOPURegressor,
     SupervisedBinarizer,
 )
 from skopu.gradients import Exact, LeaveOneOut, Quadratic, Reinforce
@@ -62,20 +56,12 @@ def n_iterations(gradient, budget):
 
 def fit(folder, name, gradient, seed, max_iter):
     """Train on a split of a set; return the fitted binarizer and the test error."""
-    problem = load_problem(folder, name)
-    classes = problem.y if problem.classes else None
-    X, X_test, y, y_test = train_test_split(
-        problem.X, problem.y, test_size=0.2, stratify=classes, random_state=seed
-    )
+    X, X_test, y, y_test = split(folder, name, seed)
     binarizer = SupervisedBinarizer(
         gradient=gradient, objective="end_to_end", encoder_penalty=PENALTY, max_iter=max_iter
     )
-    if problem.classes:
-        model = EndToEndOPUClassifier(binarizer, random_state=seed).fit(X, y)
-        return model.binarizer_, np.mean(model.predict(X_test) != y_test)
-    mean, sd = y.mean(), y.std()
-    model = EndToEndOPURegressor(binarizer, random_state=seed).fit(X, (y - mean) / sd)
-    return model.binarizer_, np.mean((model.predict(X_test) - (y_test - mean) / sd) ** 2)
+    model = end_to_end(y, binarizer, random_state=seed).fit(X, y)
+    return model.binarizer_, mean_error(model.predict(X_test), y_test)
 
 
 def fit_all(options):
@@ -206,19 +192,12 @@ def main(argv=None):
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    data = os.environ.get("SKOPU_DATA")
-    parser.add_argument("--data", default=data, help="folder of .npz files (default: $SKOPU_DATA)")
-    parser.add_argument("--sets", type=split_names, default=SETS, help="default: %(default)s")
+    parser = make_parser(__doc__, SETS)
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default: 5)")
     parser.add_argument("--cache", default=None, help="folder that keeps the fits (default: none)")
     parser.add_argument("--figure", default=None, help="picture to save (default: none)")
     parser.add_argument("--quick", action="store_true", help="few steps and seeds: does it run?")
-    options = parser.parse_args(argv)
-    if options.data is None:
-        parser.error("--data or the environment variable SKOPU_DATA must name the folder of sets")
+    options = resolve(parser, argv)
     options.budget = QUICK_BUDGET if options.quick else BUDGET
     options.seeds = min(options.seeds, QUICK_SEEDS) if options.quick else options.seeds
     if options.seeds < 2:

@@ -6,21 +6,16 @@ Every size runs in a process of its own. Prints a Markdown table.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
 
 import numpy as np
+from machine import peak_megabytes
 
 from skopu import SupervisedBinarizer
 
 LITTLE = {"n_bits": 32, "n_components": 256, "max_iter": 40, "random_state": 0}
-
-
-def peak():
-    """Largest resident set so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def one(n_rows, n_columns, scaler):
@@ -32,11 +27,11 @@ def one(n_rows, n_columns, scaler):
     for start in range(0, n_rows, 10_000):
         rng.standard_normal(out=X[start : start + 10_000], dtype=np.float32)
     y = np.tanh(X[:, 0]) * X[:, 1]
-    before, start = peak(), time.process_time()
+    before, start = peak_megabytes(), time.process_time()
     SupervisedBinarizer(**LITTLE, scaler=scaler).fit(X, y)
     spent = time.process_time() - start
     data = (X.nbytes + y.nbytes) / 2**20
-    print(f"{peak() - before:.0f} {data:.0f} {spent:.1f}")
+    print(f"{peak_megabytes() - before:.0f} {data:.0f} {spent:.1f}")
 
 
 def main():

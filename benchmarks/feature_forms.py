@@ -8,6 +8,8 @@ leave-one-out alpha. Prints both forms and the ratios centered / raw.
     python benchmarks/feature_forms.py
 """
 
+import argparse
+
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.model_selection import train_test_split
@@ -47,6 +49,7 @@ def errors(form, n_components, seed, codes, targets, ridge):
 
 def main():
     """Print a markdown table."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     titles = ["set", "codes", "D"]
     titles += [f"{what} error {s}" for what in ("kernel", "test") for s in COLUMNS]
     print(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|")

@@ -12,6 +12,8 @@ table, in standard errors of the latter (the root mean square over the weights, 
     python benchmarks/gradient_variance.py
 """
 
+import argparse
+
 import numpy as np
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes
@@ -56,15 +58,15 @@ def load(name):
     return torch.tensor(scale(X)).float(), torch.tensor(targets).float(), loss
 
 
-def make_model(X, targets, loss):
+def make_model(X, targets, loss, n_bits=N_BITS, n_components=N_COMPONENTS, encoder_penalty=0.03):
     """Return a joint model at its start, which keeps the device's answers for ``Quadratic``."""
     model = JointModel(
-        LinearEncoder(X.shape[1], N_BITS),
+        LinearEncoder(X.shape[1], n_bits),
         SimulatedOPU(),
         REFERENCE,
         Objective(loss, 1.0),
-        n_components=N_COMPONENTS,
-        encoder_penalty=0.03,
+        n_components=n_components,
+        encoder_penalty=encoder_penalty,
         readout_penalty=1e-3,
         learn_gamma=None,
         generator=torch.Generator().manual_seed(0),
@@ -89,7 +91,7 @@ def gradients(model, estimator, X, targets, n_repeats):
     """Gradients of the encoder's weights without penalty, shape (n_repeats, k d)."""
     drawn = []
     model.gradient = estimator
-    model.learned = torch.nn.ParameterDict(estimator.learned(N_BITS))
+    model.learned = torch.nn.ParameterDict(estimator.learned(model.encoder(X).shape[-1]))
     for _ in range(n_repeats):
         logits = model.encoder(X)
         draws = estimator.draw(logits, model.generator)
@@ -117,6 +119,7 @@ def measure(model, batch):
 
 def main():
     """Print a markdown table."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     torch.set_num_threads(1)
     columns = {}
     bar = tqdm(total=4 * (len(ESTIMATORS) + 1))

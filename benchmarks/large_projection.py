@@ -13,11 +13,11 @@
 """
 
 import argparse
-import resource
 import sys
 import time
 
 import numpy as np
+from machine import describe, peak_megabytes
 from scipy import fft
 
 from skopu import OPURandomFeatures, opu_kernel
@@ -125,7 +125,7 @@ def dense(options):
     start, elapsed = time.process_time(), time.perf_counter()
     intensities = opu.project(codes, n_components)
     start, elapsed = time.process_time() - start, time.perf_counter() - elapsed
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_megabytes() * 2**20
     rows = -(-n_components // 256)
     print(f"2048 codes, k = {SIZE}, D = {n_components}: {start:.1f} s of processor time,")
     print(f"{elapsed:.1f} s elapsed, {start / rows:.2f} s to 256 components;")
@@ -144,6 +144,7 @@ def main():
     parser.add_argument("--dense", action="store_true")
     parser.add_argument("--whole", action="store_true")
     options = parser.parse_args()
+    print(describe(), end="\n\n")
     (dense if options.dense else structured)(options)
 
 

@@ -31,8 +31,9 @@ import warnings
 
 import numpy as np
 import torch
+from machine import describe
 from sklearn.kernel_approximation import Nystroem, PolynomialCountSketch, RBFSampler
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from skopu.devices import SimulatedOPU
 
@@ -156,21 +157,6 @@ def print_table(n_rows, times, options):
     print(f"\nshare of the rate of the product alone: {np.median(share):.2f}", flush=True)
 
 
-def describe(options):
-    """Print what the figures depend on."""
-    libraries = {
-        f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
-        for pool in threadpool_info()
-        if pool["user_api"] == "blas"
-    }
-    core_type = os.environ.get("OPENBLAS_CORETYPE", "not set")
-    print(f"\n## OPENBLAS_CORETYPE {core_type}\n")
-    print(f"- {platform.processor() or platform.machine()}, threads: {options.threads}")
-    print(f"- BLAS of numpy and scipy: {', '.join(sorted(libraries))}")
-    print(f"- torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
-    print(f"- numpy {np.__version__}")
-
-
 def main():
     """Compare with and without OPENBLAS_CORETYPE."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -182,7 +168,8 @@ def main():
     parser.add_argument("--here", action="store_true", help="only with the environment as it is")
     options = parser.parse_args()
     if options.here:
-        describe(options)
+        print(f"\n{platform.processor() or platform.machine()}, threads: {options.threads}")
+        print(describe())
         torch.set_num_threads(options.threads)
         with threadpool_limits(options.threads):
             compare(options)

@@ -15,6 +15,7 @@ import time
 import tracemalloc
 
 import numpy as np
+from machine import describe
 from sklearn.kernel_approximation import PolynomialCountSketch, RBFSampler
 from threadpoolctl import threadpool_limits
 
@@ -86,7 +87,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="the three smallest of each size")
     options = parser.parse_args()
     integers_win()  # loads torch
-    print("milliseconds / megabytes\n")
+    print(f"{describe()}\n\nmilliseconds / megabytes\n")
     print(f"| n | k | D | {' | '.join(METHODS)} |\n{'|---' * (3 + len(METHODS))}|")
     found = {}
     with threadpool_limits(1):

@@ -13,6 +13,7 @@ import os
 import numpy as np
 from sklearn.datasets import load_digits, make_classification
 
+from skopu import EndToEndOPUClassifier, EndToEndOPURegressor
 from skopu.comparison.problems import (
     BUNDLED,
     CLASSIFICATION,
@@ -23,8 +24,7 @@ from skopu.comparison.problems import (
     load_named,
     subsample,
 )
-
-__all__ = ["MAX_ROWS", "load_problem", "make_parser", "resolve", "split_names", "split_numbers"]
+from skopu.comparison.runner import split_problem
 
 
 def load_problem(folder, name, max_rows=MAX_ROWS):
@@ -37,13 +37,40 @@ def load_problem(folder, name, max_rows=MAX_ROWS):
     name : str
         One that comes with scikit-learn, one of ``MADE``, or one of the papers.
     max_rows : int, str or None, default=3000
-        Rows kept; None or "": all.
+        Rows kept; None or "": all, as for a name that ends with "@full".
     """
-    max_rows = int(max_rows) if max_rows else None
+    name, _, part = name.partition("@full")
+    max_rows = int(max_rows) if max_rows and not part else None
     if name in BUNDLED or name in MADE:
         problem = MADE[name]() if name in MADE else load_bundled(name)
         return problem if max_rows is None else subsample(problem, max_rows)
     return load_named(name, folder, max_rows)
+
+
+def split(folder, name, seed, max_rows=MAX_ROWS):
+    """Return training and test rows and targets, standardised on the training part.
+
+    They come as X, X_test, y, y_test, in the order of ``train_test_split``.
+    """
+    parts = split_problem(load_problem(folder, name, max_rows), seed)
+    return parts.X, parts.X_test, parts.y, parts.y_test
+
+
+def end_to_end(y, binarizer, **options):
+    """Return the end-to-end model for these targets."""
+    model = EndToEndOPUClassifier if is_classification(y) else EndToEndOPURegressor
+    return model(binarizer, **options)
+
+
+def is_classification(y):
+    """Whether the targets are numbers of classes."""
+    return y.dtype.kind in "iu"
+
+
+def mean_error(predictions, y):
+    """Error rate, or mean squared error."""
+    wrong = predictions != y if is_classification(y) else (predictions - y) ** 2
+    return float(np.mean(wrong))
 
 
 def sines():
@@ -79,6 +106,11 @@ def make_parser(description, sets):
     data = os.environ.get("SKOPU_DATA")
     parser.add_argument("--data", default=data, help="folder of .npz files (default: $SKOPU_DATA)")
     parser.add_argument("--sets", type=split_names, default=sets, help="default: %(default)s")
+    return parser
+
+
+def add_runs(parser):
+    """Add the options of a study of several fits a set."""
     parser.add_argument("--seeds", type=split_numbers, default="0,1,2", help="default: %(default)s")
     parser.add_argument("--n-jobs", type=int, default=-1, help="fits at a time; -1: one a core")
     return parser

@@ -14,19 +14,19 @@ x_test, y_test). ``--quick`` takes fewer rows.
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from machine import describe, peak_megabytes
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.metrics import mean_squared_error
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from skopu import (
@@ -52,11 +52,6 @@ def seconds(function):
 def table(columns, rows):
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     print("\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)]), flush=True)
-
-
-def peak_memory():
-    """Largest resident set of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def multiply_rate():
@@ -93,7 +88,7 @@ def million(arguments):
 
 def one(arguments):
     """Print the figures of one arithmetic."""
-    before, factor = peak_memory(), 1e6 / arguments.rows
+    before, factor = peak_megabytes(), 1e6 / arguments.rows
     rate = multiply_rate() / 1e9
     device = OPURandomFeatures(N_COMPONENTS).fit(np.ones((1, N_BITS)))
     for codes, _ in binary_chunks(500):
@@ -108,7 +103,7 @@ def one(arguments):
     features = projection - generation
     sums = fit - projection - solution
     total = factor * (features + sums) + solution
-    figures = [total, factor * features, factor * sums, solution, peak_memory(), before, rate]
+    figures = [total, factor * features, factor * sums, solution, peak_megabytes(), before, rate]
     print(*(f"{figure:.0f}" for figure in figures))
 
 
@@ -318,15 +313,7 @@ def main():
     torch.set_num_threads(1)
     with threadpool_limits(1):
         if arguments.study != "one":
-            blas = ", ".join(
-                sorted(
-                    {
-                        f"{i['internal_api']} {i.get('architecture', '')}".strip()
-                        for i in threadpool_info()
-                    }
-                )
-            )
-            print(f"{blas}; OPENBLAS_CORETYPE={os.environ.get('OPENBLAS_CORETYPE', 'not set')}\n")
+            print(describe(), end="\n\n")
         studies[arguments.study](arguments)
 
 

@@ -18,7 +18,8 @@ import time
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_info, threadpool_limits
+from machine import describe
+from threadpoolctl import threadpool_limits
 from torch.distributions import Bernoulli
 
 from skopu.devices import OPUDevice, SimulatedOPU
@@ -162,8 +163,7 @@ def main():
             rows = torch.randint(len(X), (options.batch,), generator=generator)
             for name, model in models.items():
                 seconds[name].append(step(model, optimizers[name], X[rows], y[rows], ones))
-    blas = {(d["internal_api"], d.get("architecture", "-")) for d in threadpool_info()}
-    print(f"{vars(options)}; torch {torch.backends.cpu.get_cpu_capability()}; {sorted(blas)}")
+    print(f"{vars(options)}; {describe()}")
     medians = {name: float(np.median(values[3:])) for name, values in seconds.items()}
     for name, median in medians.items():
         ratio = medians["plain"] / median

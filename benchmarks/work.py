@@ -9,7 +9,6 @@ process prints one line of JSON:
 
 import argparse
 import json
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from machine import cpu_seconds, forget_peak, machine, peak_megabytes
 from sklearn.base import clone, is_classifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from threadpoolctl import threadpool_limits
@@ -224,57 +224,6 @@ def few_rows(data):
     order = np.argsort(data.y, kind="stable")
     rows = np.unique(order[np.linspace(0, len(order) - 1, WARM_UP_ROWS).astype(int)])
     return SimpleNamespace(X=data.X[rows], y=data.y[rows], X_test=data.X_test, y_test=data.y_test)
-
-
-def cpu_seconds():
-    """Seconds of all threads of this process and of the children that it has waited for."""
-    whose = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in whose)
-
-
-def forget_peak():
-    """Let the peak of memory start at what is in use now, where the system can do so."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return  # the peak is then that of the whole process, the warm-up included
-
-
-def peak_megabytes():
-    """Peak of resident memory.
-
-    Not ``ru_maxrss``: on Linux it survives the start of a new program, so that a small child of a
-    large process reports the memory of its parent.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
-def machine():
-    """Instruction set and versions, as this process finds them."""
-    import scipy
-    import sklearn
-    import torch
-    from threadpoolctl import threadpool_info
-
-    versions = {module.__name__: module.__version__ for module in (np, scipy, sklearn, torch)}
-    blas = {f"{d['internal_api']} {d.get('architecture', '')}".strip() for d in threadpool_info()}
-    return {
-        "instructions": torch.backends.cpu.get_cpu_capability() + (" VNNI" if has_vnni() else ""),
-        "libraries": ", ".join(sorted(blas)),
-        **versions,
-    }
-
-
-def has_vnni():
-    """Whether the processor multiplies bytes in one instruction, where the system tells."""
-    try:
-        return "vnni" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
 
 
 def main(argv=None):

@@ -14,11 +14,11 @@ that costs. The second table uses the codes before an OPU: 1024 components and r
     python benchmarks/reproductions/autoencoder.py
 """
 
-import argparse
 import sys
 
 import numpy as np
 import torch
+from fits import make_parser
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
@@ -154,9 +154,7 @@ def claims(ratios):
 
 
 def main():
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    make_parser(__doc__).parse_args()
     torch.set_num_threads(1)
     total = len(SEEDS) * (len(KINDS) * len(RATES) + 4 + 4)
     with tqdm(total=total, unit="fit", file=sys.stderr) as bar:

@@ -11,10 +11,10 @@ one code for each row.
 About ten minutes on one core for each number of bits; ``--save FILE`` keeps every fit.
 """
 
-import argparse
 import sys
 
-from bop import Store, load, percent, split_numbers, table
+from bop import load
+from fits import Store, make_parser, percent, split_numbers, table
 from sklearn.pipeline import make_pipeline
 from tqdm import tqdm
 
@@ -70,9 +70,7 @@ def study(store, splits, bits, gradient, bar):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--bits", type=split_numbers, default="64", help="default: %(default)s")
     parser.add_argument("--gradient", default="loo", help="default: %(default)s")
     parser.add_argument("--splits", type=int, default=10, help="default: %(default)s")

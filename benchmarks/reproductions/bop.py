@@ -11,8 +11,6 @@ About twenty minutes on one core; ``--save FILE`` keeps every fit, and a second 
 same file computes only what is missing.
 """
 
-import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -20,6 +18,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from fits import Store, add_fits, make_parser, percent, table
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
@@ -97,40 +96,6 @@ def measure(settings, seed, folder):
     if model.latent_coefs_ is not None:
         found["latent"] = model.set_params(weights="latent").score(X_test, y_test)
     return found
-
-
-class Store:
-    """Results of fits, kept in a file of one JSON object a line if one is named."""
-
-    def __init__(self, path, measure):
-        self._path, self._measure, self._known = path, measure, {}
-        if path and Path(path).exists():
-            lines = Path(path).read_text().splitlines()
-            self._known = dict(map(json.loads, lines))
-
-    def get(self, settings, seed, *args):
-        """Return the result of a fit, computing it if it is not known."""
-        key = json.dumps([settings, seed], sort_keys=True)
-        if key not in self._known:
-            self._known[key] = self._measure(settings, seed, *args)
-            if self._path:
-                with open(self._path, "a") as file:
-                    file.write(json.dumps([key, self._known[key]]) + "\n")
-        return self._known[key]
-
-
-def percent(values):
-    """Mean and standard deviation of shares, in percent."""
-    values = 100 * np.asarray(values)
-    return (
-        f"{values.mean():.1f} ± {values.std(ddof=1):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
-    )
-
-
-def table(header, rows):
-    """Return a Markdown table."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 class Study:
@@ -264,18 +229,11 @@ def main(argv=None):
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     data = os.environ.get("SKOPU_DATA")
     parser.add_argument("--data", default=data, help="folder of mnist.npz (default: $SKOPU_DATA)")
-    parser.add_argument("--seeds", type=split_numbers, default="0,1,2", help="default: %(default)s")
-    parser.add_argument("--save", help="file that keeps the fits, to go on after a break")
+    add_fits(parser)
     return parser.parse_args(argv)
-
-
-def split_numbers(text):
-    return [int(number) for number in text.split(",") if number.strip()]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ of MLPClassifier.
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -24,6 +23,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from fits import Store, percent, table
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
@@ -143,39 +143,6 @@ def measure(settings, seed, data):
     }
 
 
-class Store:
-    """Results of fits, kept in a file of one JSON object a line if one is named."""
-
-    def __init__(self, path):
-        self._path, self._known = path, {}
-        if path and Path(path).exists():
-            self._known = dict(map(json.loads, Path(path).read_text().splitlines()))
-
-    def get(self, settings, seed, *args):
-        """Return the result of a fit, computing it if it is not known."""
-        key = json.dumps([settings, seed], sort_keys=True)
-        if key not in self._known:
-            self._known[key] = measure(settings, seed, *args)
-            if self._path:
-                with open(self._path, "a") as file:
-                    file.write(json.dumps([key, self._known[key]]) + "\n")
-        return self._known[key]
-
-
-def percent(values):
-    """Mean and standard deviation of shares, in percent."""
-    values = 100 * np.asarray(values)
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
-
-
-def table(header, rows):
-    """Return a Markdown table."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
 def show_alignment(found, epoch):
     """Return the mean cosine of each layer in an epoch, over the seeds that have one."""
     cosines = np.array([result["alignment"][epoch] for result in found if result["alignment"]])
@@ -187,7 +154,7 @@ def show_alignment(found, epoch):
 def describe(name, published, found):
     """Return a line of the table from the results of the seeds."""
     first, last = (show_alignment(found, epoch) for epoch in (0, -1))
-    accuracy = percent([r["accuracy"] for r in found])
+    accuracy = percent([r["accuracy"] for r in found], digits=2)
     seconds = np.mean([r["seconds"] for r in found])
     decibels = found[0].get("decibels")
     optics = [f"{found[0]['frames']:,}", f"{decibels:.1f}"] if decibels else ["", ""]
@@ -271,7 +238,7 @@ def main():
     base, seeds = (SMALL, (0, 1, 2)) if args.small else (FULL, (0,))
     rows, with_light = (SMALL_ROWS, SMALL_OPTICAL) if args.small else (ROWS, OPTICAL)
     rows = [r for r in rows + with_light * args.optical if not args.only or args.only in r[0]]
-    store, data = Store(args.save), load(args.data)
+    store, data = Store(args.save, measure), load(args.data)
     lines, named = [], []
     for name, published, settings in tqdm(rows, desc="rows"):
         found = [store.get({**base, **settings}, seed, data) for seed in seeds]

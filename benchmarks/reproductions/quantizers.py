@@ -11,12 +11,12 @@ is the mean of the weights' sizes.
 About ten minutes on one core; ``--save FILE`` keeps every fit.
 """
 
-import argparse
 import sys
 from functools import partial
 
 import numpy as np
-from bop import Store, load, percent, split_numbers, table
+from bop import load
+from fits import Store, add_fits, make_parser, percent, table
 from tqdm import tqdm
 
 from skopu import BinaryMLPClassifier
@@ -142,11 +142,8 @@ class Study:
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=split_numbers, default="0,1,2", help="default: %(default)s")
-    parser.add_argument("--save", help="file that keeps the fits, to go on after a break")
+    parser = make_parser(__doc__)
+    add_fits(parser)
     options = parser.parse_args(argv)
     with tqdm(unit="fit", file=sys.stderr) as bar:
         study = Study(Store(options.save, measure), options.seeds, bar)

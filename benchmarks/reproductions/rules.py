@@ -12,12 +12,12 @@
     python benchmarks/reproductions/rules.py
 """
 
-import argparse
 import itertools
 import sys
 
 import numpy as np
 import torch
+from fits import make_parser
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -217,9 +217,7 @@ def claims(formulas, chains, accuracy):
 
 
 def main():
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    make_parser(__doc__).parse_args()
     torch.set_num_threads(1)
     total = N_SEEDS * (len(WAYS) * (1 + len(LENGTHS)) + len(PARTLY_SEEN)) + 5 * 15
     results = []

@@ -1,0 +1,86 @@
+"""The scripts in ``benchmarks``: each imports what it needs and reads its command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+# One process a folder: its scripts import each other by name, and torch is slow to load.
+SCRIPT = """
+import importlib, sys
+for name in sys.argv.pop().split(","):
+    module = importlib.import_module(name)
+    if hasattr(module, "main"):
+        sys.argv = [name, "--help"]
+        try:
+            module.main()
+        except SystemExit as end:
+            assert end.code == 0, (name, end.code)
+        else:
+            raise AssertionError(f"{name} --help goes on")
+"""
+
+
+def run(folder, *arguments, code=0):
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("folder", ["", "uci", "reproductions"])
+def test_every_script_shows_its_help(folder):
+    """Oracle: argparse, which ends with status 0; a moved name would end with an ImportError."""
+    names = sorted(path.stem for path in (FOLDER / folder).glob("*.py"))
+    shown = run(FOLDER / folder, "-c", SCRIPT, ",".join(names))
+    assert shown.count("usage:") == sum(
+        "def main(" in (FOLDER / folder / f"{name}.py").read_text() for name in names
+    )
+
+
+def test_structure_counts_rooms_and_arrows(tmp_path):
+    """Oracle: a package of three rooms written for the purpose."""
+    sys.path.insert(0, str(FOLDER))
+    try:
+        from structure import figures, read
+    finally:
+        sys.path.remove(str(FOLDER))
+    files = {
+        "__init__.py": '"""Front door."""\n',
+        "low.py": 'SIZE = 1  # one\n\n\ndef size():\n    """Size."""\n    return SIZE\n',
+        "high/__init__.py": "",
+        "high/walls.py": "from skopu.low import size\nfrom skopu.high import doors\n",
+        "high/doors.py": "def doors():\n    # why\n    from skopu import low\n\n    return low\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    found = figures(read(tmp_path))
+    assert found["rooms"] == "3"
+    assert found["arrows between rooms"] == "1"
+    assert found["lines of a function: median, 90 %, most"] == "2, 2, 2"
+    assert found["comment lines"].startswith("2 ")
+
+
+def test_revisions_resume_and_compare_a_tree_with_itself(tmp_path):
+    """Oracle: the same source makes the same errors, and a second run measures nothing."""
+    pytest.importorskip("resource")
+    if not (FOLDER.parent / ".git").exists():
+        pytest.skip("needs the history of git")
+    results = tmp_path / "found.jsonl"
+    options = ("HEAD", "--quick", "--only", "ridge, alpha=loo", "--results", results)
+    table = run(FOLDER, "revisions.py", *options)
+    lines = results.read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [entry["place"] for entry in entries] == [0, 1]
+    assert all(entry["cpu"] > 0 and entry["peak"] > 50 for entry in entries)
+    if len(set(entries[0]["contents"])) == 1:
+        assert entries[0]["error"] == entries[1]["error"]
+    assert "| ridge, alpha=loo, sines |" in table
+    assert run(FOLDER, "revisions.py", *options) == table
+    assert results.read_text().splitlines() == lines
