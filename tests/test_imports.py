@@ -38,11 +38,13 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 AT_THE_TOP = {
     "torch": {
         "_core.tensors",
+        "_core.torch_state",
         "losses",
         "penalties",
         "optim",
         "forms.quadratic",
         "forms.intensities",
+        "forms.moments",
         "gradients",
         "objectives",
         "training",

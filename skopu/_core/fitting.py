@@ -6,6 +6,8 @@ the method works on a stand-in, and the estimator takes over the stand-in's attr
 assignment at the end.
 """
 
+import sys
+from contextlib import nullcontext
 from functools import wraps
 
 
@@ -27,7 +29,8 @@ def whole(fit):
         goes_on = fit.__name__ == "partial_fit" or getattr(self, "warm_start", False)
         side.__dict__.update(vars(self) if goes_on else _settings(self))
         try:
-            result = fit(side, *args, **kwargs)
+            with _plain_torch():
+                result = fit(side, *args, **kwargs)
         except BaseException as error:
             if any(kept is side for kept in getattr(error, "_fits_to_keep", ())):
                 self.__dict__ = side.__dict__
@@ -39,6 +42,15 @@ def whole(fit):
         return self if result is side else result
 
     return fit_whole
+
+
+def _plain_torch():
+    """Return a context in which torch is as it comes; nobody can have changed it unloaded."""
+    if "torch" not in sys.modules:
+        return nullcontext()
+    from skopu._core.torch_state import plain_torch
+
+    return plain_torch()
 
 
 def keep_despite(error, estimator):

@@ -8,20 +8,21 @@ lines that change such a state are made whole: the signal waits for their end.
 
 import signal
 import threading
+from contextlib import ExitStack, contextmanager
 
 
-class uninterrupted:  # noqa: N801 (reads as a word in ``with uninterrupted():``)
-    """Context in which SIGINT is noted, and raised at the end; the handler is always put back.
+class Interrupts:
+    """SIGINT's handler for the time of a run: passes signals on, except amid lines that are held.
 
-    In the main thread only, since Python interrupts no other. Keep it short: whoever presses
-    Ctrl-C waits for it.
+    In the main thread only, since Python interrupts no other. Set once for a run, since to hold
+    lines costs a few microseconds, and to set a handler thirty.
 
     Examples
     --------
     >>> import signal
     >>> done = []
     >>> try:
-    ...     with uninterrupted():
+    ...     with Interrupts() as interrupts, interrupts.held():
     ...         signal.raise_signal(signal.SIGINT)
     ...         done.append("both")
     ... except KeyboardInterrupt:
@@ -31,21 +32,69 @@ class uninterrupted:  # noqa: N801 (reads as a word in ``with uninterrupted():``
     """
 
     def __enter__(self):
-        self._is_pending, self._handler = False, None
+        self._n_holds, self._is_pending, self._handler = 0, False, None
         if threading.current_thread() is threading.main_thread():
             handler = signal.getsignal(signal.SIGINT)
             # Not a signal that the process ignores, or that something outside Python handles.
             if callable(handler):
-                # Kept first: from the next line on nothing can come between.
                 self._handler = handler
-                signal.signal(signal.SIGINT, self._note)
+                signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(self, *error):
-        if self._handler is not None:
+        # Unless a driver has set one of its own meanwhile.
+        if self._handler is not None and signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, self._handler)
-        if self._is_pending:
-            signal.raise_signal(signal.SIGINT)
 
-    def _note(self, number, frame):
-        self._is_pending = True
+    @contextmanager
+    def held(self):
+        """Context that a signal waits for the end of. Keep it short: somebody waits."""
+        self._n_holds += 1
+        try:
+            yield
+        finally:
+            self._n_holds -= 1
+            if self._is_pending and not self._n_holds:
+                self._is_pending = False
+                signal.raise_signal(signal.SIGINT)
+
+    def _handle(self, number, frame):
+        if self._n_holds:
+            self._is_pending = True
+        else:
+            self._handler(number, frame)
+
+
+@contextmanager
+def uninterrupted():
+    """Context that SIGINT waits for the end of, where no ``Interrupts`` is at hand."""
+    with Interrupts() as interrupts, interrupts.held():
+        yield
+
+
+@contextmanager
+def restoring(*makers):
+    """Context of several others, none of which Ctrl-C leaves half entered or half left.
+
+    For contexts that change a state of the whole process, such as the number of threads: an
+    interruption in their last line would leave it changed for good.
+
+    Parameters
+    ----------
+    *makers : callable
+        Each returns a context manager.
+    """
+    stack = ExitStack()
+    try:
+        with uninterrupted():
+            for make in makers:
+                stack.enter_context(make())
+        yield
+    finally:
+        try:
+            with uninterrupted():
+                stack.close()
+        except KeyboardInterrupt:
+            # One that came before the line above had begun; a second call finds nothing to do.
+            stack.close()
+            raise

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.fitting import whole
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
@@ -137,6 +138,7 @@ class AutoencoderBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def fit(self, X, y=None, sample_weight=None):
         """Train the autoencoder.
 

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.fitting import keep_despite, whole
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
@@ -183,6 +184,7 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
         return resolve_part(self.opu, DEVICES, "opu")
 
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def fit(self, X, y, sample_weight=None):
         """Train encoder and readout; keep the encoder.
 
@@ -248,7 +250,7 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
         self.loss_curve_ = trained.loss_curve
         self.n_passes_ = self.opu_.n_passes - n_passes
         if trained.fault is not None:
-            raise trained.fault
+            raise keep_despite(trained.fault, self)
 
     def transform(self, X):
         """Return codes.

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
+from skopu._core.fitting import whole
 from skopu._core.targets import encode_labels, signed_targets
 from skopu._core.temperature import fit_temperature, probabilities_of_scores
 from skopu._core.validation import check_weights, fit_context, validate_data
@@ -77,6 +78,7 @@ class CrossFittedOPUClassifier(ClassifierMixin, CrossFitted):
     """
 
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def fit(self, X, y, sample_weight=None):
         """Train the encoders, fit readouts, and choose what to average.
 

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.preprocessing import StandardScaler
 
+from skopu._core.fitting import whole
 from skopu._core.validation import check_weights, fit_context, validate_data
 from skopu.cross_fitted.base import CrossFitted
 
@@ -120,6 +121,7 @@ class CrossFittedOPURegressor(MultiOutputMixin, RegressorMixin, CrossFitted):
     """
 
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def fit(self, X, y, sample_weight=None):
         """Train the encoders, fit readouts, and choose what to average.
 

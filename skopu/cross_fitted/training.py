@@ -1,11 +1,13 @@
 """Exact models on the training parts of cross-validation folds, all as one batched tensor."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from skopu._core.interrupts import restoring
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import Inputs, to_numpy, to_tensor
 from skopu.losses import SquaredError
@@ -91,7 +93,7 @@ def train_fold_models(copies, targets, weights, training_rows, strengths, settin
     max_iter = settings.max_iter
     if max_iter == "auto":
         max_iter = min(max(_MIN_ITER, _EPOCHS * n_rows // settings.batch_size), _MAX_ITER)
-    with threadpool_limits(1, user_api="openmp"):
+    with restoring(partial(threadpool_limits, 1, user_api="openmp")):
         models = _start(inputs, targets, len(training_rows), strengths, settings, start_seed)
         rows = _FoldRows(inputs, targets, weights, training_rows, settings, batch_seed)
         run = _Training(models, rows, settings, max_iter, n_rows).run()

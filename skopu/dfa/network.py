@@ -66,7 +66,8 @@ class FeedbackNetwork(nn.Module):
 
 def affine(coef, intercept):
     """Return the affine layer of a coef (n_in, n_out) and an intercept (n_out,)."""
-    layer = nn.Linear(*coef.shape)
+    # Without weights of its own, which would be drawn from the generator of the whole process.
+    layer = nn.utils.skip_init(nn.Linear, *coef.shape)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(coef.T))
         layer.bias.copy_(torch.from_numpy(intercept))

@@ -15,6 +15,7 @@ from skopu.dfa.network import (
     DeviceFeedback,
     FeedbackNetwork,
     MatrixFeedback,
+    affine,
     encode_errors,
     feedback_surrogate,
     threshold,
@@ -252,9 +253,8 @@ def train_encoder(X, targets, weights, settings, seed):
     encoder = LinearEncoder(X.shape[1], settings.n_bits)
     sample = Inputs(X, "cpu", "float32").rows(np.arange(min(_MAX_START_ROWS, X.shape[0])))
     encoder.start(sample, start_seed)
-    readout = torch.nn.Linear(settings.n_components, targets.values.shape[1])
-    for parameter in readout.parameters():
-        torch.nn.init.zeros_(parameter)
+    n_outputs = targets.values.shape[1]
+    readout = affine(np.zeros((settings.n_components, n_outputs)), np.zeros(n_outputs))
     features = DeviceFeatures(settings.opu_, settings.n_components)
     step = partial(threshold, temperature=settings.temperature)
     network = FeedbackNetwork([encoder, readout], step, features)

@@ -7,6 +7,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.fitting import whole
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.validation import (
@@ -167,6 +168,7 @@ class BinaryAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def fit(self, X, y=None, sample_weight=None):
         """Train encoder and decoder.
 

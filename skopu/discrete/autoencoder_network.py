@@ -62,7 +62,7 @@ class Autoencoder(nn.Module):
 
 
 def _real_linear(n_inputs, n_outputs, generator):
-    layer = nn.Linear(n_inputs, n_outputs, bias=False)
+    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs, bias=False)
     nn.init.xavier_uniform_(layer.weight, generator=generator)
     return layer
 

@@ -2,12 +2,14 @@
 
 import io
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from skopu._core.interrupts import restoring
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import to_numpy
 from skopu.exceptions import DeviceFault
@@ -82,7 +84,7 @@ def train_encoder(rows, loss, device, settings, seed, resume=None):
     state = _unpack(resume, settings.torch_device)
     # Two pools of threads that take turns on the same cores wait for each other: the device's
     # product keeps its threads, torch's thin operations get one.
-    with threadpool_limits(1, user_api="openmp"):
+    with restoring(partial(threadpool_limits, 1, user_api="openmp")):
         penalty, errors = settings.encoder_penalty, {}
         if isinstance(penalty, str) and state["penalty"] is not None:
             penalty, errors = state["penalty"], state["errors"]

@@ -8,6 +8,7 @@ and an optimizer steps; a loop for gradients written by hand derives from ``Loop
 import math
 import time
 import warnings
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
-from skopu._core.interrupts import uninterrupted
+from skopu._core.interrupts import Interrupts
 from skopu.exceptions import DeviceFault, InterruptedFitWarning, PassBudgetError
 from skopu.training.history import BestState, History
 from skopu.training.optimizers import cosine_decay
@@ -136,15 +137,10 @@ class Loop:
 
     def run(self):
         """Train to the end, or to where the run is cut short; return the ``Run``."""
-        bar = tqdm(
-            total=self._max_iter,
-            initial=self.n_since_start,
-            disable=not self._verbose,
-            desc=self.description,
-            unit="it",
-        )
+        bar = self._make_bar() if self._verbose else nullcontext()
         try:
-            self._go_on(bar)
+            with bar, Interrupts() as self._interrupts:
+                self._go_on(bar)
         except KeyboardInterrupt:
             return self._interrupted()
         except PassBudgetError as reason:
@@ -154,7 +150,6 @@ class Loop:
                 raise
             return self._ended(fault=error)
         finally:
-            bar.close()
             self._release()
         return self._finished()
 
@@ -167,14 +162,20 @@ class Loop:
         # done with the draws of this one.
         self.mark()
 
+    def _make_bar(self):
+        return tqdm(
+            total=self._max_iter, initial=self.n_since_start, desc=self.description, unit="it"
+        )
+
     def _go_on(self, bar):
         start, before = time.perf_counter(), self.n_passes
         while True:
             if self._is_due():
                 n_new = len(self._losses)
                 mean_loss = self._record()
-                seconds = time.perf_counter() - start
-                _show(bar, n_new, mean_loss, self.n_passes, (self.n_passes - before) / seconds)
+                if self._verbose:
+                    rate = (self.n_passes - before) / (time.perf_counter() - start)
+                    _show(bar, n_new, mean_loss, self.n_passes, rate)
                 if self._is_hopeless(mean_loss):
                     return
             if self.n_done >= self._end:
@@ -188,14 +189,14 @@ class Loop:
     def _advance(self):
         self._n_begun = self.n_done + 1
         self.compute()
-        with uninterrupted():
+        with self._interrupts.held():
             self.update()
 
     def _record(self):
         """Write a line of the history, keep the best state; return the mean loss."""
         mean_loss = float(np.mean(self._losses))
         score = self.validate() if self.validates else math.nan
-        with uninterrupted():
+        with self._interrupts.held():
             self._history.record(self.n_done, mean_loss, score, self.n_passes)
             self._best.offer(self.n_done, score if self.validates else mean_loss)
             self._losses = []

@@ -1,0 +1,187 @@
+"""Ctrl-C at any moment, by real signals."""
+
+import os
+import signal
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from oracles import BlackBox
+from sklearn.base import clone
+from sklearn.datasets import make_friedman1
+
+from skopu import SupervisedBinarizer
+from skopu._core.interrupts import Interrupts, restoring, uninterrupted
+from skopu.exceptions import InterruptedFitWarning
+
+# Interrupted fits of each kind. In the suite a few; before a release
+# SKOPU_INTERRUPTS=500 pytest tests/test_interrupts.py
+N_INTERRUPTS = int(os.environ.get("SKOPU_INTERRUPTS", "6"))
+
+
+@pytest.fixture(autouse=True)
+def default_handler():
+    """Ctrl-C as in a terminal: where the suite runs in the background, the signal is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+X, y = make_friedman1(60, n_features=5, random_state=0)
+
+
+class TestHeldLines:
+    """Oracle: the order in which things are done."""
+
+    def test_the_signal_waits_for_the_end(self):
+        done = []
+
+        def work():
+            with Interrupts() as interrupts:
+                with interrupts.held():
+                    with interrupts.held():
+                        signal.raise_signal(signal.SIGINT)
+                        done.append("inner")
+                    done.append("outer")
+                done.append("never")
+
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert done == ["inner", "outer"]
+
+    def test_outside_of_them_it_is_raised_at_once(self):
+        with Interrupts() as interrupts:
+            with interrupts.held():
+                pass
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+    @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+    def test_the_handler_is_put_back(self, error):
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            with uninterrupted():
+                assert signal.getsignal(signal.SIGINT) != before
+                if error is not None:
+                    raise error
+        except (ValueError, KeyboardInterrupt):
+            pass
+        assert signal.getsignal(signal.SIGINT) is before
+
+    def test_a_driver_keeps_the_handler_that_it_sets_meanwhile(self):
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            with uninterrupted():
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def test_a_signal_that_is_ignored_stays_so(self):
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with uninterrupted():
+                signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def test_other_threads_do_not_touch_the_handler(self):
+        seen = []
+
+        def work():
+            with uninterrupted():
+                seen.append(signal.getsignal(signal.SIGINT))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert seen == [signal.getsignal(signal.SIGINT)]
+
+    def test_a_context_is_left_whatever_comes(self):
+        """Oracle: the calls; the signal comes while the context is being left."""
+        calls = []
+
+        class Changes:
+            def __enter__(self):
+                calls.append("enter")
+
+            def __exit__(self, *error):
+                signal.raise_signal(signal.SIGINT)
+                calls.append("exit")
+
+        with pytest.raises(KeyboardInterrupt), restoring(Changes, Changes):
+            calls.append("body")
+        assert calls == ["enter", "enter", "body", "exit", "exit"]
+
+
+def press_ctrl_c(delay, work):
+    """Call ``work``, with SIGINT after ``delay`` seconds unless it is done; return if it was cut.
+
+    The interruption may be raised by ``work``, or be dealt with inside.
+    """
+    timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        work()
+        timer.cancel()
+        timer.join()
+        time.sleep(1e-3)  # a signal that was sent just before is delivered here
+    except KeyboardInterrupt:
+        return True
+    finally:
+        timer.cancel()
+        timer.join()
+    return False
+
+
+def fitted_in_pieces(model, rng, seconds, n_cuts=3):
+    """Fit with a few interruptions at random times, then complete the fit."""
+    model = clone(model).set_params(warm_start=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(n_cuts):
+            n_before = len(caught)
+            was_raised = press_ctrl_c(rng.uniform(0, seconds), lambda: model.fit(X, y))
+            if len(caught) == n_before and not was_raised:
+                return model
+        n_before = len(caught)
+    assert all(warning.category is InterruptedFitWarning for warning in caught)
+    return model.fit(X, y)
+
+
+@pytest.mark.parametrize("weights", ["real", "binary"])
+@pytest.mark.parametrize("gradient", ["loo", "exact", "quadratic", "adaptive_noise"])
+def test_an_interrupted_fit_is_completed_as_if_it_had_not_been(gradient, weights):
+    """Oracle: the fit that nobody interrupted, to the last bit."""
+    model = SupervisedBinarizer(
+        6,
+        gradient=gradient,
+        weights=weights,
+        n_components=48,
+        max_iter=30,
+        batch_size=20,
+        encoder_penalty=1e-3,
+        early_stopping=True,
+        n_iter_no_change=30,
+        random_state=0,
+    )
+    if gradient != "adaptive_noise":
+        model.set_params(opu=BlackBox())
+    model.fit(X, y)  # loads what is loaded once
+    start = time.perf_counter()
+    whole = clone(model).fit(X, y)
+    seconds = time.perf_counter() - start
+    rng = np.random.default_rng(0)
+    for _ in range(N_INTERRUPTS):
+        again = fitted_in_pieces(model, rng, seconds)
+        if again.n_iter_ == 2 * whole.n_iter_:
+            continue  # a signal came when training was over, and the next fit added a run
+        np.testing.assert_array_equal(again.coef_, whole.coef_)
+        np.testing.assert_array_equal(again.intercept_, whole.intercept_)
+        for name in ("iteration", "loss", "validation_loss"):
+            np.testing.assert_array_equal(again.history_[name], whole.history_[name])
+        assert torch.is_grad_enabled()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
