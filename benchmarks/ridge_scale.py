@@ -37,6 +37,8 @@ from skopu import (
     opu_kernel,
 )
 from skopu.devices import SimulatedOPU
+from skopu.ridge.solvers import solve
+from skopu.ridge.systems import FeatureSystem
 
 N_BITS, N_COMPONENTS, N_CHUNK = 784, 4096, 16_384
 GRAMS = ("int7", "float32", "float64")
@@ -99,7 +101,7 @@ def one(arguments):
         lambda: [len(device.transform(codes)) for codes, _ in binary_chunks(arguments.rows)]
     )
     fit, _ = seconds(lambda: model.fit_chunks(lambda: binary_chunks(arguments.rows)))
-    solution, _ = seconds(lambda: model._solve_sums(model._equations, None))
+    solution, _ = seconds(lambda: solve(FeatureSystem(model._equations_, True), 1.0))
     features = projection - generation
     sums = fit - projection - solution
     total = factor * (features + sums) + solution

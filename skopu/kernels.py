@@ -1,6 +1,7 @@
 """Closed form of the kernel that an Optical Processing Unit computes."""
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 from sklearn.metrics.pairwise import check_pairwise_arrays
 from sklearn.utils.extmath import row_norms, safe_sparse_dot
@@ -109,9 +110,9 @@ class OPUKernel(Kernel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples_X, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples_X, n_features)
             Rows.
-        Y : array-like of shape (n_samples_Y, n_features), default=None
+        Y : {array-like, sparse matrix} of shape (n_samples_Y, n_features), default=None
             Rows to compare with; None: X itself.
         eval_gradient : bool, default=False
             Whether to return the gradient too; needs ``Y=None``.
@@ -122,7 +123,7 @@ class OPUKernel(Kernel):
         K_gradient : ndarray of shape (n_samples_X, n_samples_X, n_hyperparameters)
             Only if ``eval_gradient``; the last axis is empty if gamma is fixed.
         """
-        K = opu_kernel(np.atleast_2d(X), Y, gamma=self.gamma)
+        K = opu_kernel(_rows(X), Y, gamma=self.gamma)
         if not eval_gradient:
             return K
         if Y is not None:
@@ -134,7 +135,7 @@ class OPUKernel(Kernel):
     def diag(self, X):
         """Return k(x, x) for each row of X, shape (n_samples_X,)."""
         # As float: norms of small integers would overflow their type.
-        X = np.asarray(np.atleast_2d(X), dtype=np.float64)
+        X = _rows(X).astype(np.float64)
         return 2 * self.gamma**4 * row_norms(X, squared=True) ** 2
 
     def is_stationary(self):
@@ -143,3 +144,7 @@ class OPUKernel(Kernel):
 
     def __repr__(self):
         return f"{type(self).__name__}(gamma={self.gamma:.3g})"
+
+
+def _rows(X):
+    return X if issparse(X) else np.atleast_2d(X)

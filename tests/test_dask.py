@@ -129,6 +129,7 @@ class TestWithoutACluster:
         binarizer = SupervisedBinarizer(8, max_iter=2, random_state=0).fit(real[:50], y[:50])
         for transformer, data in (
             (OPURandomFeatures(D).fit(X), X),
+            (OPURandomFeatures(form="exact").fit(X), X),
             (binarizer, real),
         ):
             lazy = transformer.transform(spread(data)[0])
@@ -137,6 +138,8 @@ class TestWithoutACluster:
             assert lazy.dtype == expected.dtype
             assert lazy.shape == expected.shape
             np.testing.assert_array_equal(lazy.compute(scheduler="threads"), expected)
+            last = lazy[:, -1].compute(scheduler="threads")
+            np.testing.assert_array_equal(last, expected[:, -1])
 
     def test_features_say_that_they_are_features(self, rows):
         X, y, _ = rows
@@ -189,9 +192,24 @@ class TestWithoutACluster:
         np.testing.assert_array_equal(named, classifier.predict(X[kept]))
         np.testing.assert_allclose(scores, classifier.decision_function(X[kept]), atol=1e-8)
 
+    def test_weights_of_classes_and_blocks(self, rows):
+        """Oracle: the same in memory. A block of weight zero is left out, and a class of it."""
+        X, y, weights = rows
+        labels = np.array(["low", "middle", "top"])[np.digitize(y, [-0.5, 0.5])]
+        weights = np.where(np.arange(N) < 150, 0.0, weights) * (labels != "low")
+        settings = {"n_components": D, "class_weight": "balanced"}
+        expected = OPUKernelRidgeClassifier(0.1, **settings).fit(X, labels, weights)
+        with dask.config.set(scheduler="threads"):
+            for given in (spread(X, labels, weights), (spread(X)[0], labels, weights)):
+                found = OPUKernelRidgeClassifier(0.1, **settings).fit(*given)
+                assert list(found.classes_) == ["middle", "top"]
+                np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-8)
+
     def test_bad_input(self, rows):
         X, y, _ = spread(*rows)
         with pytest.raises(ValueError, match="X has 600 rows and y has 599"):
             model().fit(X, y[1:])
         with pytest.raises(ValueError, match="kernel='precomputed' needs the kernel of all rows"):
             model(kernel="precomputed").fit(X, y)
+        with pytest.raises(ValueError, match="use fit with arrays, or kernel_approximation='auto'"):
+            model(kernel="rbf", kernel_approximation=None).fit(X, y)

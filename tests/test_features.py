@@ -130,7 +130,36 @@ class TestAgainstKernel:
             model.expectation(np.full((1, 24), 0.5))
 
 
+class FromMemory(BlackBox):
+    """Answers a repeated question with the array that it gave, which may not be written."""
+
+    def _project(self, codes, n_components):
+        if not hasattr(self, "answer"):
+            self.answer = super()._project(codes, n_components)
+            self.answer.flags.writeable = False
+        return self.answer
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_answers_of_the_device_are_its_own(form, codes):
+    """Oracle: a device that computes each time."""
+    expected = OPURandomFeatures(8, form=form, opu=BlackBox()).fit_transform(codes)
+    model = OPURandomFeatures(8, form=form, opu=FromMemory()).fit(codes)
+    for _ in range(3):
+        np.testing.assert_array_equal(model.transform(codes), expected)
+
+
 class TestInput:
+    def test_threshold_that_tells_nothing_apart(self, rng):
+        """Oracle: the share of columns that are positive in every row, counted."""
+        values = rng.standard_normal((50, 8))
+        values[:, :6] += 10
+        for data in (values, sparse.csr_array(values)):
+            with pytest.warns(UserWarning, match="binarize=0.0 makes 75% of the bits the same in"):
+                OPURandomFeatures(16).fit(data)
+        for certain, threshold in ((values[:, 5:], 0.0), (values, 10.0), (np.ones((9, 4)), 0.0)):
+            OPURandomFeatures(16, binarize=threshold).fit(certain)
+
     @pytest.mark.parametrize(
         "convert",
         [

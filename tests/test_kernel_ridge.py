@@ -6,10 +6,13 @@ The first class follows scikit-learn's own tests of ``KernelRidge``, where the k
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
+from sklearn.exceptions import NotFittedError
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import RidgeClassifier, RidgeCV
 from sklearn.metrics.pairwise import pairwise_kernels, rbf_kernel
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skopu import (
     HyperplaneBinarizer,
@@ -51,9 +54,9 @@ class TestAsKernelRidge:
             model.predict(convert(X)), expected.predict(convert(X)), rtol=1e-8, atol=1e-8
         )
 
-    def test_defaults_agree(self):
-        expected = KernelRidge(kernel="linear").fit(X, y).predict(X)
-        model = OPUKernelRidge(kernel="linear", fit_intercept=False).fit(X, y)
+    def test_alpha_is_the_first_argument(self):
+        expected = KernelRidge(1, kernel="linear").fit(X, y).predict(X)
+        model = OPUKernelRidge(1, kernel="linear", fit_intercept=False).fit(X, y)
         np.testing.assert_allclose(model.predict(X), expected, rtol=1e-8)
 
     def test_one_penalty_for_each_target(self):
@@ -68,7 +71,7 @@ class TestAsKernelRidge:
     def test_precomputed(self, metric, weights):
         K = pairwise_kernels(X, metric=metric)
         expected = KernelRidge(kernel="precomputed").fit(K, Y, weights)
-        model = OPUKernelRidge(kernel="precomputed", fit_intercept=False).fit(K, Y, weights)
+        model = OPUKernelRidge(1, kernel="precomputed", fit_intercept=False).fit(K, Y, weights)
         np.testing.assert_allclose(model.predict(K), expected.predict(K), rtol=1e-8)
         np.testing.assert_allclose(model.dual_coef_, expected.dual_coef_, rtol=1e-6, atol=1e-8)
 
@@ -76,14 +79,19 @@ class TestAsKernelRidge:
         K = rbf_kernel(X)
         weights = np.where(np.arange(len(y)) % 3 == 0, 0.0, 1.0)
         expected = KernelRidge(kernel="precomputed").fit(K, y, weights)
-        model = OPUKernelRidge(kernel="precomputed", fit_intercept=False).fit(K, y, weights)
+        model = OPUKernelRidge(1, kernel="precomputed", fit_intercept=False).fit(K, y, weights)
         np.testing.assert_allclose(model.predict(K), expected.predict(K), rtol=1e-8)
 
     def test_random_fourier_features_approach_the_rbf_kernel(self):
         """The error of 2 x 10^4 features is about 1 %; 5 % of the spread is allowed."""
         expected = KernelRidge(kernel="rbf", alpha=0.1).fit(X, y).predict(X)
         model = OPUKernelRidge(
-            0.1, kernel="rbf", n_components=20_000, fit_intercept=False, random_state=0
+            0.1,
+            kernel="rbf",
+            kernel_approximation="fourier",
+            n_components=20_000,
+            fit_intercept=False,
+            random_state=0,
         )
         difference = model.fit(X, y).predict(X) - expected
         assert np.sqrt(np.mean(difference**2)) < 0.05 * expected.std()
@@ -144,6 +152,29 @@ class TestChoiceOfKernel:
         model = OPUKernelRidge(n_components=8).fit(codes, rng.standard_normal(30))
         with pytest.raises(ValueError, match=r"must hold only 0 and 1.*such as 0\.5"):
             model.predict(codes * 0.5)
+
+    @pytest.mark.parametrize("step", [StandardScaler(), MinMaxScaler(), None])
+    def test_features_that_were_made_plain_numbers(self, step, rng):
+        """Oracle: what was passed. Inputs, standardised or not, are let pass."""
+        codes = HyperplaneBinarizer(16, random_state=0).fit_transform(X)
+        features = OPURandomFeatures(128).fit_transform(codes)
+        plain = np.asarray(features) if step is None else step.fit_transform(features)
+        model = OPUKernelRidge(n_components=8, binarizer=HyperplaneBinarizer(4))
+        with pytest.warns(UserWarning, match="of 128 columns, for inputs .* write kernel='linear'"):
+            model.fit(plain, y)
+        for certain in (features, sparse.csr_array(codes), codes, rng.random((100, 128))):
+            clone(model).fit(certain, y)
+        model.set_params(kernel="opu").fit(plain, y)
+
+    def test_a_device_of_the_size_of_the_features(self):
+        """The popcount needs no component: 64 of them make 65 features, for any input."""
+        codes = HyperplaneBinarizer(8, random_state=0).fit_transform(X)
+        for data in (codes, X):
+            model = OPUKernelRidge(n_components=65, opu=SimulatedOPU(max_components=64))
+            model.set_params(binarizer__n_bits=8, binarizer__max_iter=2).fit(data, y)
+            assert model.coef_.shape == (65,)
+        with pytest.raises(ValueError, match=r"at most 64 components, .* n_components=66: use"):
+            model.set_params(n_components=66).fit(X, y)
 
     def test_kernel_matrix_must_be_square(self):
         with pytest.raises(ValueError, match=r"square kernel matrix of the rows, got shape"):
@@ -215,11 +246,63 @@ class TestHardNumbers:
         assert not hasattr(model, "coef_")
 
 
+class TestFailure:
+    """A fit that fails leaves the model as it was. Oracle: its predictions before."""
+
+    def test_before_any_fit(self):
+        model = OPUKernelRidge(kernel="linear")
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            model.fit(np.full((9, 3), np.nan), y[:9])
+        for method in (model.predict, OPUKernelRidgeClassifier().decision_function):
+            with pytest.raises(NotFittedError):
+                method(X)
+
+    @pytest.mark.parametrize("method", ["fit", "partial_fit", "fit_chunks"])
+    @pytest.mark.parametrize("way", ["_publish", "_validate"])
+    def test_after_one(self, method, way, monkeypatch):
+        model = OPUKernelRidge(1.0, kernel="linear").partial_fit(X, y)
+        before = dict(vars(model))
+
+        def fail(*arguments, **options):
+            raise RuntimeError("no")
+
+        monkeypatch.setattr(OPUKernelRidge, way, fail)
+        with pytest.raises(RuntimeError):
+            getattr(model, method)(*([(X, Y)],) if method == "fit_chunks" else (X, Y[:, 0]))
+        monkeypatch.undo()
+        assert vars(model) == before
+        again = OPUKernelRidge(1.0, kernel="linear").partial_fit(X, y).partial_fit(X[:9], y[:9])
+        np.testing.assert_array_equal(model.partial_fit(X[:9], y[:9]).coef_, again.coef_)
+
+
 class TestClassifier:
+    @pytest.mark.parametrize("class_weight", [None, "balanced"])
+    @pytest.mark.parametrize("alpha", [1.0, "loo"])
+    @pytest.mark.parametrize("way", ["fit", "fit_chunks"])
+    def test_a_weight_is_a_repetition(self, class_weight, alpha, way, rng):
+        """Oracle: rows given as often as their weight says; a class of weight zero is none."""
+        data, labels = X[:60], np.array(["a", "b", "c", "d"])[np.arange(60) % 4]
+        weights = np.where(labels == "d", 0, rng.integers(0, 4, 60))
+        settings = {"kernel": "linear", "class_weight": class_weight}
+        weighted, repeated = (OPUKernelRidgeClassifier(alpha, **settings) for _ in range(2))
+        repeats = np.repeat(np.arange(60), weights)
+        if way == "fit":
+            weighted.fit(data, labels, weights)
+            repeated.fit(data[repeats], labels[repeats])
+        elif alpha == "loo":
+            return  # in chunks each row is left out for itself
+        else:
+            parts = [slice(0, 20), slice(20, 60)]
+            weighted.fit_chunks([(data[i], labels[i], weights[i]) for i in parts])
+            repeated.fit_chunks([(data[repeats], labels[repeats])])
+        assert list(weighted.classes_) == ["a", "b", "c"]
+        np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-8, atol=1e-10)
+        assert weighted.alpha_ == pytest.approx(repeated.alpha_)
+
     @pytest.mark.parametrize("n_classes", [2, 3])
     @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 3.0}])
     def test_linear_is_ridge_classifier(self, n_classes, class_weight):
-        """Oracle: RidgeClassifier, scores to 1e-8."""
+        """Oracle: RidgeClassifier, scores to 1e-8; it counts rows without their weights."""
         data, labels = make_classification(
             n_classes=n_classes,
             n_informative=5,
@@ -227,7 +310,11 @@ class TestClassifier:
             random_state=0,
         )
         weights = np.linspace(0.5, 1.5, len(labels))
-        expected = RidgeClassifier(0.7, class_weight=class_weight).fit(data, labels, weights)
+        given = class_weight
+        if class_weight == "balanced":
+            sums = np.bincount(labels, weights)
+            given = dict(enumerate(sums.sum() / (n_classes * sums)))
+        expected = RidgeClassifier(0.7, class_weight=given).fit(data, labels, weights)
         model = OPUKernelRidgeClassifier(0.7, kernel="linear", class_weight=class_weight)
         model.fit(data, labels, weights)
         np.testing.assert_allclose(

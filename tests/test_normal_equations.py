@@ -1,6 +1,7 @@
 """Normal equations summed in parts, the Gram matrix in 7 bits, and errors of many alphas."""
 
 import pickle
+from copy import copy
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy import sparse
 
 from skopu._core import integer_product
 from skopu.ridge import normal_equations, quantized_gram
-from skopu.ridge.leave_one_out import LeaveOneOut, choose_alpha, leave_out
+from skopu.ridge.leave_one_out import LeaveOneOut, leave_out
 from skopu.ridge.normal_equations import GRAMS, NormalEquations
 from skopu.ridge.systems import FeatureSystem, WideSystem
 
@@ -77,17 +78,33 @@ def test_an_offset_costs_no_digits(data):
     np.testing.assert_allclose(moved.gram(), in_parts(data, [500]).gram(), atol=1e-5)
 
 
-def test_an_interruption_leaves_the_sums_as_they_were(data, monkeypatch):
-    equations = in_parts(data, [250])
+@pytest.mark.parametrize(
+    ("step", "n_before"),
+    [("_no_rows", 0), ("_product", 250), ("_add_outer", 250), ("np.hypot", 250)],
+)
+def test_an_interruption_leaves_the_sums_as_they_were(data, monkeypatch, step, n_before):
+    """Wherever it comes: before the long product, after it, or while parts are put together."""
+    equations = in_parts(data, [n_before])
     before = pickle.loads(pickle.dumps(equations))
 
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skopu.ridge.normal_equations._product", interrupt)
+    monkeypatch.setattr(f"skopu.ridge.normal_equations.{step}", interrupt)
     with pytest.raises(KeyboardInterrupt):
         equations.add(*data)
-    assert equations.is_whole
+    assert equations.n_rows == before.n_rows
+    if n_before:
+        assert_same(equations, before, 0)
+    monkeypatch.undo()
+    assert_same(equations.add(*data), before.add(*data), 0)
+
+
+def test_a_shallow_copy_goes_its_own_way(data):
+    """Oracle: the sums before; nothing in them is changed in place."""
+    equations = in_parts(data, [250])
+    before = pickle.loads(pickle.dumps(equations))
+    copy(equations).add(*data)
     assert_same(equations, before, 0)
 
 
@@ -192,5 +209,6 @@ class TestLeaveOneOut:
         scan = LeaveOneOut(FeatureSystem(in_parts(data, [500]), fit_intercept), self.alphas)
         np.testing.assert_allclose(scan.choose(scan.gcv()).errors, expected, rtol=1e-8)
         system = WideSystem(Phi, Y, weights, fit_intercept)
-        by_kernel = choose_alpha(system, self.alphas, generalised=True)
+        scan = LeaveOneOut(system, self.alphas)
+        by_kernel = scan.choose(scan.gcv())
         np.testing.assert_allclose(by_kernel.errors, expected, rtol=1e-8)

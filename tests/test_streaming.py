@@ -15,6 +15,7 @@ from skopu import (
     OPURandomFeatures,
 )
 from skopu.exceptions import InterruptedFitWarning
+from skopu.ridge.leave_one_out import LeaveOneOut
 
 N, K, D = 400, 16, 64
 SIZES = (90, 1, 209, 100)
@@ -85,7 +86,7 @@ class TestAgreement:
     @pytest.mark.parametrize("kernel", ["opu", "linear", "rbf"])
     @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array, sparse.csr_matrix])
     def test_kernels_and_containers(self, rows, kernel, convert):
-        options = {"kernel": kernel, "random_state": 0}
+        options = {"kernel": kernel, "kernel_approximation": "fourier", "random_state": 0}
         whole = model(**options).fit(*rows)
         chunks = [(convert(X), *rest) for X, *rest in cut(*rows)]
         other = model(**options).fit_chunks(chunks)
@@ -154,12 +155,18 @@ class TestPenalties:
         assert other.alpha_ == whole.alpha_
         np.testing.assert_allclose(other.coef_, whole.coef_, atol=1e-6)
 
-    def test_partial_fit_with_gcv(self, rows):
-        other = model("gcv")
-        for chunk in cut(*rows):
-            other.partial_fit(*chunk)
+    @pytest.mark.parametrize("alpha", ["loo", "gcv"])
+    def test_rows_that_are_seen_once(self, rows, alpha):
+        """Oracle: generalised cross-validation, which needs no second pass."""
         whole = model("gcv").fit(*rows)
-        np.testing.assert_allclose(other.coef_, whole.coef_, atol=1e-8)
+        calls = model(alpha)
+        for chunk in cut(*rows):
+            calls.partial_fit(*chunk)
+        once = model(alpha).fit_chunks(iter(cut(*rows)))
+        for other in (calls, once):
+            assert other.alpha_ == pytest.approx(whole.alpha_, rel=1e-8)
+            assert other.loo_error_ == pytest.approx(whole.loo_error_, rel=1e-8)
+            np.testing.assert_allclose(other.coef_, whole.coef_, atol=1e-8)
 
 
 @pytest.mark.parametrize(("gram", "tolerance"), [("float32", 1e-4), ("int7", 0.03)])
@@ -237,12 +244,26 @@ class TestClassifier:
 
 
 class TestBadInput:
-    def test_exact_errors_take_two_passes(self, rows):
-        with pytest.raises(AttributeError, match="has no attribute 'partial_fit'") as raised:
-            _ = model("loo").partial_fit
-        assert "use alpha='gcv', or fit_chunks" in str(raised.value.__cause__)
-        with pytest.raises(ValueError, match="an iterator has one: pass a list, or a function"):
-            model("loo").fit_chunks(iter(cut(*rows)))
+    def test_a_first_chunk_of_one_class(self):
+        """Oracle: the same rows, shuffled. A binarizer without labels takes any chunk."""
+        data = np.random.default_rng(1).standard_normal((60, 5))
+        labels = np.repeat(["no", "yes"], 30)
+        chunks = [(data[:30], labels[:30]), (data[30:], labels[30:])]
+        classifier = OPUKernelRidgeClassifier(n_components=D, random_state=0)
+        classifier.set_params(binarizer__n_bits=8, binarizer__max_iter=2)
+        for fit in (
+            lambda: classifier.fit_chunks(chunks),
+            lambda: classifier.partial_fit(*chunks[0], classes=["no", "yes"]),
+        ):
+            with pytest.raises(ValueError, match=r"the first chunk .* holds one class only, 'no'"):
+                fit()
+        mixed = [(data[i::2], labels[i::2]) for i in range(2)]
+        assert classifier.fit_chunks(mixed).binarizer_ is not None
+        for model in (
+            classifier.set_params(binarizer=HyperplaneBinarizer(8)),
+            OPUKernelRidgeClassifier(kernel="linear"),
+        ):
+            assert list(model.fit_chunks(chunks).classes_) == ["no", "yes"]
 
     def test_partial_fit_after_fit_begins_anew(self, rows):
         """Oracle: a fresh model. After ``fit_chunks`` it goes on."""
@@ -294,6 +315,56 @@ def test_interrupted_fit_is_solved_from_the_rows_seen(rows, alpha):
     with pytest.warns(InterruptedFitWarning, match="after 300 rows: the readout is solved"):
         found = model(alpha).fit_chunks(interrupted)
     expected = model(alpha).fit(*(part[:300] for part in rows))
+    np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-8)
+
+
+@pytest.mark.parametrize("step", ["reading again", "solving"])
+def test_an_interruption_while_it_is_solved_loses_nothing(rows, step, monkeypatch):
+    """Oracle: all rows, alpha by generalised cross-validation. A second one ends the fit."""
+    calls = []
+
+    def chunks():
+        calls.append(None)
+        if step == "reading again" and len(calls) == 2:
+            raise KeyboardInterrupt
+        return iter(cut(*rows))
+
+    if step == "solving":
+        choose = LeaveOneOut.choose
+
+        def interrupted(*arguments):
+            calls.append(None)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return choose(*arguments)
+
+        monkeypatch.setattr(LeaveOneOut, "choose", interrupted)
+    with pytest.warns(InterruptedFitWarning, match="solved all the same with alpha by general"):
+        found = model("loo").fit_chunks(chunks)
+    expected = model("gcv").fit(*rows)
+    assert found.alpha_ == pytest.approx(expected.alpha_)
+    np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-8)
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LeaveOneOut, "choose", stop)
+    before = found.coef_
+    with (
+        pytest.warns(InterruptedFitWarning, match="solved all the same"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        found.fit_chunks([rows])
+    assert found.coef_ is before
+
+
+def test_chunks_without_weight_are_left_out(rows):
+    """Oracle: the other chunks; the first of all decides nothing if it counts for nothing."""
+    X, y, weights = rows
+    nothing = 0.5 * X[:9], y[:9], np.zeros(9)  # not even binary
+    chunks = [nothing, (X[:200], y[:200], weights[:200]), nothing]
+    found = model().fit_chunks(chunks)
+    expected = model().fit(X[:200], y[:200], weights[:200])
     np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-8)
 
 

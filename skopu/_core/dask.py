@@ -63,14 +63,14 @@ class RowBlocks:
         self._blocks = list(zip(*parts))
 
     def first(self):
-        """Return X, y and weights of the first block that has rows, as arrays."""
+        """Return X, y and weights of the first block with rows that count, as arrays."""
         import dask
 
         for block in self._blocks:
             found = dask.compute(*block)
-            if len(found[0]):
+            if len(found[0]) and (found[2] is None or np.any(found[2])):
                 return found
-        raise ValueError("X has no rows in any of its blocks.")
+        raise ValueError("X has no rows with a weight above zero in any of its blocks.")
 
     def reduce(self, task, merge, *shared):
         """Return ``merge`` of the results of ``task(*shared, X, y, weights)`` of all blocks.
@@ -88,14 +88,31 @@ class RowBlocks:
         return parts[0].compute()
 
 
-def count_labels(y):
-    """Return the sorted distinct values of y, an array or a dask array, and their counts."""
-    if not is_dask(y):
-        return np.unique(np.asarray(y), return_counts=True)
-    import dask
-    import dask.array as da
+def count_labels(y, weights=None):
+    """Return the sorted labels of rows with a weight above zero, and the sums of their weights.
 
-    return dask.compute(*da.unique(y.ravel(), return_counts=True))
+    Parameters
+    ----------
+    y : array or dask array of shape (n,)
+    weights : None, number, array or dask array of shape (n,)
+    """
+    if not is_dask(y):
+        return merge_counts([_count(None, y, weights)])
+    return RowBlocks(y.reshape(-1, 1), y, weights).reduce(_count, merge_counts)
+
+
+def _count(_, y, weights):
+    y = np.asarray(y)
+    weights = np.broadcast_to(1.0 if weights is None else np.asarray(weights, dtype=float), y.shape)
+    labels, numbers = np.unique(y[weights > 0], return_inverse=True)
+    return labels, np.bincount(numbers, weights[weights > 0], len(labels))
+
+
+def merge_counts(parts):
+    """Return labels and sums of several parts as those of one."""
+    labels, sums = (np.concatenate(column) for column in zip(*parts))
+    labels, numbers = np.unique(labels, return_inverse=True)
+    return labels, np.bincount(numbers, sums, len(labels))
 
 
 def _delayed_rows(array):

@@ -3,10 +3,12 @@
 from numbers import Integral
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as openmp_threads
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import validate_data as _validate_data
 
 REAL = (np.float64, np.float32)  # dtypes of rows that are kept; others become the first
 
@@ -22,6 +24,26 @@ __all__ = [
     "validate_data",
     "validate_params",
 ]
+
+
+def validate_data(estimator, /, *arrays, **options):
+    """Validate as scikit-learn does, and leave one entry for each cell of a sparse X.
+
+    Several entries of one cell count as their sum, which is not seen where values are looked at
+    one by one: whether all are 0 or 1, how many lie above a threshold.
+    """
+    checked = _validate_data(estimator, *arrays, **options)
+    if isinstance(checked, tuple):
+        return _one_entry_a_cell(checked[0]), *checked[1:]
+    return _one_entry_a_cell(checked)
+
+
+def _one_entry_a_cell(X):
+    if not issparse(X) or X.has_canonical_format:
+        return X
+    X = X.copy()  # it may be the user's own
+    X.sum_duplicates()
+    return X
 
 
 def validate_params(estimator):

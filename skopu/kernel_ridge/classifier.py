@@ -3,19 +3,22 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
-from skopu._core.dask import count_labels, is_dask
+from skopu._core.classification import ScoringClassifier
+from skopu._core.dask import count_labels, is_dask, merge_counts
+from skopu._core.fitting import whole
 from skopu._core.targets import check_several_classes, signed_targets
 from skopu._core.validation import Interval, StrOptions, check_weights, fit_context
-from skopu.kernel_ridge.base import CHOICES, OPURidge, adds, streams
-from skopu.kernel_ridge.streaming import reader
+from skopu.kernel_ridge.alpha import CHOICES
+from skopu.kernel_ridge.base import OPURidge
+from skopu.kernel_ridge.chunks import can_stream, fit_blocks, fit_chunks, fit_part
+from skopu.kernel_ridge.sums import reader
 
 
-class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
+class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
     r"""Classifier by ridge regression with the kernel of an Optical Processing Unit.
 
     Labels become targets -1 and 1, one column for each class if there are more than two, and
@@ -24,17 +27,25 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
 
     Parameters
     ----------
-    alpha : float, "loo" or "gcv", default=1
+    alpha : float, "loo" or "gcv", default="loo"
         Penalty; "loo": the best of 41 by exact leave-one-out squared error; "gcv": by
         generalised cross-validation, as in :class:`OPUKernelRidge`.
     alphas : array-like of shape (n_alphas,) or None, default=None
         Penalties that "loo" and "gcv" try; None: the 41 above.
-    kernel : {"auto", "opu", "linear", "rbf", "precomputed"}, default="auto"
+    kernel : str or callable, default="auto"
         As in :class:`OPUKernelRidge`.
     gamma : float or None, default=None
         As in :class:`OPUKernelRidge`.
+    degree : float, default=3
+        Of "poly".
+    coef0 : float, default=1
+        Of "poly" and "sigmoid".
+    kernel_params : dict or None, default=None
+        Keyword arguments of a callable kernel.
+    kernel_approximation : {"auto", "fourier"} or None, default="auto"
+        As in :class:`OPUKernelRidge`.
     n_components : int, default=1024
-        D, number of random features, for "opu" and "rbf".
+        D, number of random features, for "opu" and "fourier".
     opu : {"simulated"}, OPUDevice or None, default="simulated"
         The device, for "opu".
     binarizer : transformer or None, default=None
@@ -47,8 +58,8 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
     chunk_size : int or None, default=None
         As in :class:`OPUKernelRidge`.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, multiplied with those of the rows. "balanced": inverse to their
-        frequencies.
+        Weights of the classes, multiplied with those of the rows. "balanced": inverse to the
+        sums of weights of their rows.
     random_state : int, RandomState instance or None, default=None
         Source for the binarizer and the Fourier features.
     verbose : int, default=0
@@ -57,13 +68,14 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+        The labels of rows with a weight above zero, or those given, sorted.
     coef_ : ndarray of shape (1, n_components) or (n_classes, n_components)
-        Weights of the features; for "precomputed", ``dual_coef_`` instead, of shape
-        (n_samples, 1) or (n_samples, n_classes).
+        Weights of the features, for "opu", "linear" and "fourier".
+    dual_coef_ : ndarray of shape (n_samples, 1) or (n_samples, n_classes)
+        Weights of the fitted rows, for kernels solved in the dual.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts.
-    kernel_, binarizer_, features_, alpha_, loo_error_
+    X_fit_, kernel_, kernel_approximation_, binarizer_, features_, alpha_, loo_error_
         As in :class:`OPUKernelRidge`.
     n_features_in_ : int
         Number of columns seen in ``fit``.
@@ -92,14 +104,19 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions(CHOICES)],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
+    _maps_blocks = True
 
     def __init__(
         self,
-        alpha=1,
+        alpha="loo",
         *,
         alphas=None,
         kernel="auto",
         gamma=None,
+        degree=3,
+        coef0=1,
+        kernel_params=None,
+        kernel_approximation="auto",
         n_components=1024,
         opu="simulated",
         binarizer=None,
@@ -115,6 +132,10 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
             alphas=alphas,
             kernel=kernel,
             gamma=gamma,
+            degree=degree,
+            coef0=coef0,
+            kernel_params=kernel_params,
+            kernel_approximation=kernel_approximation,
             n_components=n_components,
             opu=opu,
             binarizer=binarizer,
@@ -127,6 +148,7 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
         self.class_weight = class_weight
 
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def fit(self, X, y, sample_weight=None):
         """Fit the model.
 
@@ -144,15 +166,18 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
         self : object
         """
         if is_dask(X):
-            self._set_classes(*count_labels(y))
-            return self._fit_blocks(X, y, sample_weight)
-        self._resolve_kernel(X)
-        self._fit(*self._check_rows(X, y, sample_weight, reset=True, finds_classes=True))
-        self._publish()
+            self._set_classes(*count_labels(y, sample_weight))
+            fit_blocks(self, X, y, sample_weight)
+        else:
+            self._resolve_kernel(X)
+            X, y, weights = self._check_labels(X, y, sample_weight, reset=True)
+            self._set_classes(*count_labels(y, weights))
+            self._fit(X, *self._code(y, weights))
         return self
 
-    @available_if(adds)
+    @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Add rows to those of earlier calls, and solve again.
 
@@ -173,15 +198,17 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
         -------
         self : object
         """
-        if not hasattr(self, "_equations"):
+        if not hasattr(self, "_equations_"):
             classes = getattr(self, "classes_", None) if classes is None else classes
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
             self._set_classes(np.unique(classes))
-        return self._fit_part(X, y, sample_weight)
+        fit_part(self, X, y, sample_weight)
+        return self
 
-    @available_if(streams)
+    @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def fit_chunks(self, chunks, classes=None):
         """Fit the model to chunks of rows, one in memory at a time, and solve once.
 
@@ -206,67 +233,50 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
                     "classes must be given with an iterator, which can be read only once: pass "
                     "them, or a list or a function that returns a new iterator."
                 )
-            self._set_classes(*_count_labels(chunk[1] for chunk in make_chunks()))
+            self._set_classes(*merge_counts([count_labels(*chunk[1:]) for chunk in make_chunks()]))
         else:
             self._set_classes(np.unique(classes))
-        return self._fit_chunks(chunks)
+        fit_chunks(self, chunks)
+        return self
 
-    def decision_function(self, X):
-        """Return the outputs of the readout.
+    def _outputs(self, X):
+        return self._decision(X)
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; for "precomputed" the kernel with the rows seen in ``fit``.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes, positive for ``classes_[1]``.
-        """
-        if is_dask(X):
-            n_columns = None if len(self.classes_) == 2 else len(self.classes_)
-            meta = np.empty(0 if n_columns is None else (0, 0))
-            return self._lazily("decision_function", X, n_columns, meta)
-        decision = self._decision(X)
-        return decision[:, 0] if decision.shape[1] == 1 else decision
-
-    def predict(self, X):
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; for "precomputed" the kernel with the rows seen in ``fit``.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-        """
-        if is_dask(X):
-            return self._lazily("predict", X, None, np.empty(0, self.classes_.dtype))
-        scores = self.decision_function(X)
-        winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[winners]
-
-    def _check_rows(self, X, y, sample_weight, reset, finds_classes=False):
+    def _check_rows(self, X, y, sample_weight, reset):
         """Return validated X, class numbers, targets (n, q) and weights."""
+        X, y, weights = self._check_labels(X, y, sample_weight, reset)
+        return X, *self._code(y, weights)
+
+    def _check_labels(self, X, y, sample_weight, reset):
         X, y = self._validate(X, y, reset=reset)
         check_classification_targets(y)
-        weights = check_weights(sample_weight, X)
-        if finds_classes:
-            self._set_classes(*np.unique(y, return_counts=True))
-        numbers = np.searchsorted(self.classes_, y)
-        known = self.classes_[np.minimum(numbers, len(self.classes_) - 1)] == y
-        if not known.all():
+        return X, y, check_weights(sample_weight, X)
+
+    def _code(self, y, weights):
+        """Return class numbers, targets (n, q), and weights times those of the classes."""
+        numbers = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        unknown = (self.classes_[numbers] != y) & (weights > 0)
+        if unknown.any():
             raise ValueError(
                 f"y holds label(s) that are not among the classes {self.classes_.tolist()}, such "
-                f"as {y[~known].tolist()[0]!r}: name all of them in classes."
+                f"as {y[unknown].tolist()[0]!r}: name all of them in classes."
             )
-        weights = weights * self._class_weights[numbers]
-        if finds_classes:
-            check_several_classes(np.unique(y[weights > 0]))
-        return X, numbers, signed_targets(numbers, len(self.classes_)), weights
+        weights = weights * self._class_weights_[numbers]
+        return numbers, signed_targets(numbers, len(self.classes_)), weights
+
+    def _fit_first(self, X, numbers, weights):
+        """Fit what makes features to a first chunk; if it fails, say what may be missing in it."""
+        try:
+            super()._fit_first(X, numbers, weights)
+        except ValueError as error:
+            present = self.classes_[np.unique(numbers)].tolist()
+            if len(present) > 1:
+                raise
+            raise ValueError(
+                f"the first chunk (of the first call) holds one class only, {present[0]!r}, and "
+                "the binarizer is trained on it: give rows of several classes first, for example "
+                "by shuffling them, or codes that a binarizer fitted before has made."
+            ) from error
 
     def _fit_last(self, Phi, codes, classes, weights):
         """Fit as the last step of a model, to its features of distinct rows.
@@ -280,39 +290,29 @@ class OPUKernelRidgeClassifier(ClassifierMixin, OPURidge):
             Those of the classes included, which may have left rows out.
         """
         self._set_classes(classes, np.bincount(codes, weights))
-        weights = weights * self._class_weights[codes]
+        weights = weights * self._class_weights_[codes]
         kept = weights > 0
         codes, weights = codes[kept], weights[kept]
-        check_several_classes(self.classes_[np.unique(codes)])
         targets = signed_targets(codes, len(classes))
         return self._fit_leaving_out(Phi[kept], targets, weights), codes, weights
 
-    def _set_classes(self, classes, counts=None):
-        """Store the sorted labels and the weight of each; ``counts`` of rows for "balanced"."""
+    def _set_classes(self, classes, sums=None):
+        """Store the sorted labels and the weight of each; ``sums`` of weights for "balanced"."""
         check_several_classes(classes)
-        self.classes_, self._flat = classes, False
-        self._class_weights = np.ones(len(classes))
+        self.classes_, self._is_flat_ = classes, False
+        self._class_weights_ = np.ones(len(classes))
         if self.class_weight == "balanced":
-            if counts is None:
+            if sums is None:
                 raise ValueError(
                     "class_weight='balanced' takes the counts of all labels, which are not "
                     "known yet: pass a dict of weights, or no classes and chunks that can be "
                     "read twice."
                 )
-            self._class_weights = counts.sum() / (len(classes) * counts)
+            self._class_weights_ = sums.sum() / (len(classes) * sums)
         elif self.class_weight is not None:
-            self._class_weights = compute_class_weight(
+            self._class_weights_ = compute_class_weight(
                 self.class_weight, classes=classes, y=classes
             )
-        if (self._class_weights < 0).any():
+        if (self._class_weights_ < 0).any():
             raise ValueError(f"class_weight must not be negative, got {self.class_weight}.")
-
-
-def _count_labels(targets):
-    """Return the sorted labels of several arrays, and how often each of them comes."""
-    totals = {}
-    for y in targets:
-        for label, count in zip(*np.unique(np.asarray(y), return_counts=True)):
-            totals[label] = totals.get(label, 0) + count
-    labels = np.array(sorted(totals))
-    return labels, np.array([totals[label] for label in sorted(totals)])
+        check_several_classes(classes[self._class_weights_ > 0])

@@ -3,47 +3,71 @@
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
-from skopu._core.dask import is_dask
+from skopu._core.dask import is_dask, map_rows
+from skopu._core.fitting import whole
 from skopu._core.validation import check_weights, fit_context
-from skopu.kernel_ridge.base import OPURidge, adds, streams
+from skopu.kernel_ridge.base import OPURidge
+from skopu.kernel_ridge.chunks import can_stream, fit_blocks, fit_chunks, fit_part
 
 
 class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
-    r"""Kernel ridge regression with the kernel of an Optical Processing Unit.
+    r"""Kernel ridge regression with the kernel of an Optical Processing Unit, or any other.
 
     Minimises
 
     .. math:: \sum_i w_i \|y_i - b - W^\top \phi(x_i)\|^2 + \alpha \|W\|^2
 
-    (equation 2 of [1]_, without its factor 1/2) where :math:`\phi` are OPU features, so that
-    the model approximates kernel ridge regression with
-    :math:`k(x, y) = \gamma^4(\|x\|^2\|y\|^2 + (x^\top y)^2)` on binary codes. It takes the
-    place of :class:`~sklearn.kernel_ridge.KernelRidge`: same ``alpha``, same outputs, memory of
-    order n D instead of n^2. In a pipeline behind ``OPURandomFeatures`` it is the linear
-    readout.
+    (equation 2 of [1]_, without its factor 1/2). By default :math:`\phi` are OPU features, so
+    that the model approximates kernel ridge regression with
+    :math:`k(x, y) = \gamma^4(\|x\|^2\|y\|^2 + (x^\top y)^2)` on binary codes, in memory of order
+    n D instead of n^2; in a pipeline behind ``OPURandomFeatures`` it is the linear readout. With
+    a kernel of scikit-learn it takes the place of :class:`~sklearn.kernel_ridge.KernelRidge`: the
+    same exact solution in the dual, with an intercept and a chosen alpha besides
+    (``OPUKernelRidge(1, kernel="rbf", kernel_approximation=None, fit_intercept=False)`` is
+    ``KernelRidge(1, kernel="rbf")``; the user guide compares them name by name).
 
     Parameters
     ----------
-    alpha : float, array-like of shape (n_targets,), "loo" or "gcv", default=1
-        Penalty, one for all targets or one for each. "loo": the best of 41 penalties from 1e-9
-        to 10 times the mean squared norm of the centred features, by exact leave-one-out error
-        from one factorisation and a second pass over the rows. "gcv": by generalised
-        cross-validation, which gives every row the mean leverage and needs no second pass.
+    alpha : float, array-like of shape (n_targets,), "loo" or "gcv", default="loo"
+        Penalty, one for all targets or one for each; its scale is that of the kernel. "loo": the
+        best of 41 penalties from 1e-9 to 10 times the mean squared norm of the centred
+        features, by exact leave-one-out error from one factorisation and, for features, a second
+        pass over the rows. "gcv": by generalised cross-validation, which gives every row the
+        mean leverage and needs no second pass; rows that cannot be read twice are judged so for
+        "loo" too.
     alphas : array-like of shape (n_alphas,) or None, default=None
         Penalties that "loo" and "gcv" try; None: the 41 above.
-    kernel : {"auto", "opu", "linear", "rbf", "precomputed"}, default="auto"
-        "opu": binary X (all values 0 or 1) is projected as it is, any other X goes through
-        ``binarizer`` first. "linear": X is a matrix of features already. "auto": "linear" if X
-        is the output of ``OPURandomFeatures``, which says so by its type (or by the names of its
-        columns in a data frame), otherwise "opu": behind a ``FeatureUnion``, a scaler or a
-        ``BaggingRegressor``, which make plain arrays of it, say "linear". "rbf": random
-        Fourier features. "precomputed": X is a kernel matrix, solved exactly in the dual.
+    kernel : str or callable, default="auto"
+        - "opu": binary X (all values 0 or 1) is projected as it is, any other X goes through
+          ``binarizer`` first.
+        - "linear": X is a matrix of features already.
+        - "auto": "linear" if X is the output of ``OPURandomFeatures``, which says so by its type
+          (or by the names of its columns in a data frame), otherwise "opu". Behind a
+          ``FeatureUnion``, a scaler or a ``BaggingRegressor``, which make plain arrays of it,
+          say "linear"; what looks like such features is warned of.
+        - any other name that :func:`~sklearn.metrics.pairwise.pairwise_kernels` knows: "rbf",
+          "laplacian", "poly", "polynomial", "sigmoid", "cosine", "chi2", "additive_chi2". Exact,
+          in the dual: n^2 numbers in memory, n^3 operations.
+        - a callable: :func:`~skopu.opu_kernel`, a Gaussian process kernel such as
+          :class:`~skopu.OPUKernel` or a function of two rows, which is called for every pair.
+        - "precomputed": X is a kernel matrix.
     gamma : float or None, default=None
-        "opu": the features are multiplied by ``gamma**2``; None is 1. "rbf":
-        :math:`\exp(-\gamma\|x - y\|^2)`; None is 1 / n_features. Ignored otherwise.
+        "opu": the features are multiplied by ``gamma**2``; None is 1. Other names: their gamma,
+        for "rbf" in :math:`\exp(-\gamma\|x - y\|^2)`; None is 1 / n_features, for "chi2" 1.
+    degree : float, default=3
+        Of "poly".
+    coef0 : float, default=1
+        Of "poly" and "sigmoid".
+    kernel_params : dict or None, default=None
+        Keyword arguments of a callable kernel.
+    kernel_approximation : {"auto", "fourier"} or None, default="auto"
+        For "rbf". None: the exact kernel. "fourier": ``n_components`` random Fourier features.
+        "auto": exact up to 4096 rows, where it takes seconds; Fourier features for more, and in
+        ``partial_fit``, ``fit_chunks`` and for dask arrays.
     n_components : int, default=1024
-        D, number of random features, for "opu" and "rbf".
+        D, number of random features, for "opu" and "fourier".
     opu : {"simulated"}, OPUDevice or None, default="simulated"
         The device, for "opu".
     binarizer : transformer or None, default=None
@@ -55,10 +79,11 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     gram : {"float64", "float32", "int7"}, default="float64"
         Arithmetic of the products of features, from fast and exact to faster: see the user
         guide for what it does to the error. Sums over chunks and the solution are in float64
-        always.
+        always. "int7" is "float32" on processors that do not multiply bytes faster.
     chunk_size : int or None, default=None
-        Rows whose features are in memory at a time. None: as many as fit into
-        ``sklearn.get_config()["working_memory"]``, and no more than 16384.
+        Rows whose features (or kernels with the fitted rows, in ``predict``) are in memory at a
+        time. None: as many as fit into ``sklearn.get_config()["working_memory"]``, and no more
+        than 16384.
     random_state : int, RandomState instance or None, default=None
         Source for the binarizer and the Fourier features. The device has its own seed.
     verbose : int, default=0
@@ -67,12 +92,19 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     Attributes
     ----------
     coef_ : ndarray of shape (n_components,) or (n_targets, n_components)
-        Weights of the features; for "precomputed", ``dual_coef_`` instead, of shape
-        (n_samples,) or (n_samples, n_targets).
+        Weights of the features, for "opu", "linear" and "fourier".
+    dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        Weights of the fitted rows in the place of ``coef_``, for kernels solved in the dual. With
+        alpha chosen, a row that is repeated has the weight of all of them at its first place.
+    X_fit_ : {ndarray, sparse matrix} of shape (n_samples, n_features)
+        The fitted rows that predictions need, for kernels solved in the dual; not a copy. Absent
+        for "precomputed".
     intercept_ : float or ndarray of shape (n_targets,)
         b; zero without intercept.
-    kernel_ : str
-        What was done: "opu", "linear", "rbf" or "precomputed".
+    kernel_ : str or callable
+        The kernel used: "auto" is "opu" or "linear" by now.
+    kernel_approximation_ : {"opu", "fourier"} or None
+        Features of which kind stand for the kernel; None: it is exact.
     binarizer_ : transformer or None
         The fitted binarizer; None if none was needed.
     features_ : transformer or None
@@ -89,12 +121,15 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
 
     Notes
     -----
-    ``fit`` keeps D x D numbers and the features of one chunk, whatever the number of rows (the
-    features of all, if there are fewer rows than features): X may be a ``numpy.memmap``, and
-    a ``dask.array`` is summed where its blocks are. Rows that come in chunks are fitted by
-    ``fit_chunks``, or as they come by ``partial_fit``; the sums then stay with the model, and in
-    its pickles. With "loo" and "gcv" in ``fit``, equal rows are left out together; in chunks
-    and blocks each for itself.
+    With features, ``fit`` keeps D x D numbers and the features of one chunk, whatever the number
+    of rows (the features of all, if there are fewer rows than features): X may be a
+    ``numpy.memmap``, and a ``dask.array`` is summed where its blocks are. Rows that come in chunks
+    are fitted by ``fit_chunks``, or as they come by ``partial_fit``; the sums then stay with the
+    model, and in its pickles. With "loo" and "gcv" in ``fit``, equal rows are left out together;
+    in chunks and blocks each for itself, and for "precomputed" too.
+
+    In the dual, ``fit`` holds one matrix of n^2 numbers, up to four while alpha is chosen;
+    ``predict`` holds one chunk of the kernel with ``X_fit_``.
 
     See Also
     --------
@@ -116,9 +151,13 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     >>> model = OPUKernelRidge(alpha=0.1).fit(X[:150], y[:150])
     >>> model.kernel_, round(model.score(X[150:], y[150:]), 2)
     ('opu', 1.0)
+    >>> model = OPUKernelRidge(kernel="poly", degree=2).fit(X[:150], y[:150])
+    >>> model.dual_coef_.shape, round(model.score(X[150:], y[150:]), 2)
+    ((150,), 1.0)
     """
 
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def fit(self, X, y, sample_weight=None):
         """Fit the model.
 
@@ -136,22 +175,23 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         self : object
         """
         if is_dask(X):
-            return self._fit_blocks(X, y, sample_weight)
-        self._resolve_kernel(X)
-        self._fit(*self._check_rows(X, y, sample_weight, reset=True))
-        self._publish()
+            fit_blocks(self, X, y, sample_weight)
+        else:
+            self._resolve_kernel(X)
+            self._fit(*self._check_rows(X, y, sample_weight, reset=True))
         return self
 
-    @available_if(adds)
+    @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def partial_fit(self, X, y, sample_weight=None):
         """Add rows to those of earlier calls, and solve again.
 
         The first call decides what kind of input comes and trains the binarizer, where one is
         needed; later calls use it. Rows given to ``fit_chunks``, or to ``fit`` as dask arrays,
         count as earlier calls; after any other ``fit``, which keeps no sums, the first call
-        begins anew. Not for ``kernel="precomputed"``, and not for ``alpha="loo"``, which takes a
-        second pass over the rows: "gcv" does not.
+        begins anew. Rows are seen once: ``alpha="loo"``, which takes a second pass over them, is
+        chosen as "gcv" is. Not for kernels that are solved in the dual.
 
         Parameters
         ----------
@@ -166,10 +206,12 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         -------
         self : object
         """
-        return self._fit_part(X, y, sample_weight)
+        fit_part(self, X, y, sample_weight)
+        return self
 
-    @available_if(streams)
+    @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
+    @whole
     def fit_chunks(self, chunks):
         """Fit the model to chunks of rows, one in memory at a time, and solve once.
 
@@ -181,14 +223,15 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         ----------
         chunks : iterable of (X, y) or (X, y, sample_weight), or callable
             Rows, targets, and weights if any. A callable without arguments returns such an
-            iterable each time. ``alpha="loo"`` reads the chunks twice, so it takes a callable
-            or a container; an iterator will do for the rest.
+            iterable each time. ``alpha="loo"`` reads a callable or a container twice; for an
+            iterator, which can be read once, it is chosen as "gcv" is.
 
         Returns
         -------
         self : object
         """
-        return self._fit_chunks(chunks)
+        fit_chunks(self, chunks)
+        return self
 
     def predict(self, X):
         """Predict targets.
@@ -203,14 +246,16 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
         if is_dask(X):
-            n_columns = None if self._flat else len(self.intercept_)
-            return self._lazily("predict", X, n_columns, np.empty(0 if self._flat else (0, 0)))
+            check_is_fitted(self)
+            n_columns = None if self._is_flat_ else len(self.intercept_)
+            meta = np.empty(0 if self._is_flat_ else (0, 0))
+            return map_rows(self, "predict", X, n_columns, meta)
         decision = self._decision(X)
-        return decision[:, 0] if self._flat else decision
+        return decision[:, 0] if self._is_flat_ else decision
 
     def _fit_last(self, Phi, Y, is_single, weights):
         """Fit as the last step of a model, to its features of distinct rows."""
-        self._flat = is_single
+        self._is_flat_ = is_single
         self._fit_ready(Phi, Y, weights)
 
     def _check_rows(self, X, y, sample_weight, reset):
@@ -218,5 +263,5 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         X, y = self._validate(X, y, reset=reset, multi_output=True, y_numeric=True)
         y = y.astype(np.float64)
         if reset:
-            self._flat = y.ndim == 1
+            self._is_flat_ = y.ndim == 1
         return X, y, y.reshape(len(y), -1), check_weights(sample_weight, X)

@@ -59,7 +59,8 @@ class LeaveOneOut:
 
     def __init__(self, system, alphas=None):
         check_finite(system.matrix)
-        values, self._vectors = linalg.eigh(system.matrix, overwrite_a=True)
+        matrix = system.matrix.astype(np.float64, copy=False)
+        values, self._vectors = linalg.eigh(matrix, overwrite_a=True)
         system.matrix = None
         self._system, self._values = system, np.maximum(values, 0)
         self.alphas = _alphas_to_try(alphas, self._values, system)
@@ -85,7 +86,7 @@ class LeaveOneOut:
         """
         alphas = self.alphas if alphas is None else alphas
         P, targets, share = self._system.hat_rows(rows, self._values, self._vectors)
-        shrink = 1 / (self._values + alphas[:, None])
+        shrink = self._shrink(alphas)
         if leverage is None:
             leverage = shrink.astype(P.dtype) @ np.square(P).T + share
         else:
@@ -112,7 +113,7 @@ class LeaveOneOut:
 
         .. math:: \sum_i w_i r_i^2 / (1 - \mathrm{tr} H / n)^2
         """
-        system, shrink = self._system, 1 / (self._values + self.alphas[:, None])
+        system, shrink = self._system, self._shrink(self.alphas)
         leverage = (shrink @ self._values + system.fit_intercept) / system.n_rows
         if system.is_all_rows:
             # A difference of norms, as below, would lose the residuals of rows that are nearly
@@ -127,10 +128,20 @@ class LeaveOneOut:
         """Return the ``AlphaChoice`` for sums of errors (a,) over all rows, or from ``gcv``."""
         system, best = self._system, int(np.argmin(sums))
         alpha = float(self.alphas[best])
-        rotated = (self._vectors.T @ system.targets) / (self._values + alpha)[:, None]
+        rotated = self._vectors.T @ system.targets
+        rotated *= self._shrink(self.alphas[best : best + 1]).T
         readout = system.readout(self._vectors @ rotated)
         errors = sums / (system.weight * system.targets.shape[1]) * self._unit**2
         return AlphaChoice(alpha, self.alphas, errors, readout)
+
+    def _shrink(self, alphas):
+        """Return 1 / (eigenvalue + alpha), shape (a, m).
+
+        Without a penalty, directions that the rows do not have are left alone.
+        """
+        sums = self._values + alphas[:, None]
+        real = sums > len(self._values) * np.finfo(float).eps * self._values.max()
+        return np.divide(1, sums, out=np.zeros_like(sums), where=real | (alphas[:, None] > 0))
 
     def predictions(self, alpha, Y, weights, Phi=None):
         """Return predictions (n, q) of all rows, each by the readout that leaves it out."""
@@ -139,21 +150,6 @@ class LeaveOneOut:
             rows = part if self._system.is_all_rows else (Phi[part], Y[part], weights[part])
             left_out.append(self.residuals(rows, np.array([alpha]))[0])
         return Y - self._unit * np.concatenate(left_out) / np.sqrt(weights)[:, None]
-
-
-def choose_alpha(system, alphas=None, generalised=False):
-    """Return the ``AlphaChoice`` of a kernel system, by leave-one-out errors or their stand-in.
-
-    Parameters
-    ----------
-    system : KernelSystem
-        Its matrix is overwritten.
-    alphas : array-like of shape (a,) or None, default=None
-    generalised : bool, default=False
-        Judge by generalised cross-validation.
-    """
-    scan = LeaveOneOut(system, alphas)
-    return scan.choose(scan.gcv() if generalised else scan.errors())
 
 
 def leave_out(Phi, Y, weights, fit_intercept, alphas=None):

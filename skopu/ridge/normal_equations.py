@@ -70,8 +70,6 @@ class NormalEquations:
     def __init__(self, gram="float64"):
         self.gram_kind = gram
         self.n_rows, self.weight = 0, 0.0
-        self.is_whole = True
-        self._gram = None
 
     @property
     def n_targets(self):
@@ -102,9 +100,10 @@ class NormalEquations:
         mean, cross, norm = _first_order(Phi, targets, weights, dtype)
         product = _product(Phi, mean, targets, weights, self.gram_kind)
         cross = cross if product.cross is None else product.cross
-        # All that takes long is done: an interruption so far leaves the sums as they were.
-        self._open(*cross.shape)
-        self._join(len(weights), weights.sum(), mean, target_mean, cross, norm, product)
+        part = mean, target_mean, cross, norm, product
+        # An error or an interruption finds the sums without these rows, or with them: the new
+        # ones are made on the side, and take their place in one assignment.
+        self.__dict__ = self._joined(len(weights), weights.sum(), *part)
         return self
 
     def merge(self, other):
@@ -119,16 +118,9 @@ class NormalEquations:
         self : NormalEquations
         """
         if other.n_rows:
-            self._open(*other.cross.shape)
-            self._join(
-                other.n_rows,
-                other.weight,
-                other.mean,
-                other.target_mean,
-                other.cross,
-                other.target_norm,
-                _Stored(other._gram, other.excess),
-            )
+            product = _Stored(other._gram, other.excess)
+            part = other.mean, other.target_mean, other.cross, other.target_norm, product
+            self.__dict__ = self._joined(other.n_rows, other.weight, *part)
         return self
 
     def gram(self):
@@ -149,34 +141,39 @@ class NormalEquations:
         cross += np.outer(self.weight * self.mean, self.target_mean)
         return gram, cross, np.zeros_like(self.mean), np.zeros_like(self.target_mean)
 
-    def _open(self, n_features, n_targets):
-        """Zeros for the first rows."""
-        if self._gram is None:
-            self._gram = np.zeros((n_features, n_features))
-            self.mean, self.excess = np.zeros((2, n_features))
-            self.cross = np.zeros((n_features, n_targets))
-            self.target_mean, self.target_norm = np.zeros((2, n_targets))
-
-    def _join(self, n_rows, weight, mean, target_mean, cross, norm, product):
-        """Add centred sums; the means' difference enters as the formula of the module says."""
-        self.is_whole = False
+    def _joined(self, n_rows, weight, mean, target_mean, cross, norm, product):
+        """Attributes with centred sums added; the means' difference enters as the module says."""
+        own = vars(self) if self.n_rows else _no_rows(*cross.shape)
         total = self.weight + weight
         share = weight / total
-        change, target_change = mean - self.mean, target_mean - self.target_mean
+        change, target_change = mean - own["mean"], target_mean - own["target_mean"]
         factor = self.weight * share
+        gram = own["_gram"].copy()
         left, right = product.rank_two()
         left = np.column_stack([left, factor * change])
-        _add_outer(self._gram, left, np.column_stack([right, change]))
-        product.add_to(self._gram)
-        self.cross += cross + np.outer(factor * change, target_change)
+        _add_outer(gram, left, np.column_stack([right, change]))
+        product.add_to(gram)
         with np.errstate(over="ignore"):
             shift = np.sqrt(factor) * np.abs(target_change)
-        self.target_norm = np.hypot(np.hypot(self.target_norm, norm), shift)
-        self.mean += share * change
-        self.target_mean += share * target_change
-        self.excess += product.excess
-        self.weight, self.n_rows = total, self.n_rows + n_rows
-        self.is_whole = True
+        return {
+            "gram_kind": self.gram_kind,
+            "n_rows": self.n_rows + n_rows,
+            "weight": total,
+            "mean": own["mean"] + share * change,
+            "target_mean": own["target_mean"] + share * target_change,
+            "target_norm": np.hypot(np.hypot(own["target_norm"], norm), shift),
+            "cross": own["cross"] + cross + np.outer(factor * change, target_change),
+            "excess": own["excess"] + product.excess,
+            "_gram": gram,
+        }
+
+
+def _no_rows(n_features, n_targets):
+    """Attributes of sums of no rows."""
+    sizes = {"mean": n_features, "excess": n_features}
+    sizes |= {"target_mean": n_targets, "target_norm": n_targets}
+    sizes |= {"cross": (n_features, n_targets), "_gram": (n_features, n_features)}
+    return {name: np.zeros(size) for name, size in sizes.items()}
 
 
 class _Stored:

@@ -78,7 +78,8 @@ class KernelSystem:
 
     Parameters
     ----------
-    K : ndarray of shape (n, n), float64
+    K : ndarray of shape (n, n)
+        The matrix is float32 if K is and nothing is taken out of it, else float64.
     Y : ndarray of shape (n, q)
     weights : ndarray of shape (n,), all positive
     fit_intercept : bool
@@ -101,13 +102,15 @@ class KernelSystem:
         self.targets = self._root * (Y - self.target_mean)
         self.target_norms = np.linalg.norm(self.targets, axis=0)
         self._row = K @ self._share
-        self.matrix = K if overwrite_K else K.copy()
+        keeps_type = K.dtype == np.float32 and not fit_intercept
+        dtype = np.float32 if keeps_type else np.float64
+        self.matrix = np.array(K, dtype=dtype, copy=None if overwrite_K else True)
         if fit_intercept:
             self.matrix -= self._row[:, None]
             self.matrix += self._share @ self._row - self._row
         if (weights != 1).any():
-            self.matrix *= self._root
-            self.matrix *= self._root.T
+            for rows in row_chunks(len(weights)):
+                self.matrix[rows] *= self._root[rows] * self._root.T
 
     def readout(self, solution):
         """Return the ``LinearReadout`` of kernels with the rows, for ``solution`` (n, q)."""
@@ -156,7 +159,7 @@ def sum_rows(Phi, Y, weights, gram="float64"):
     return equations
 
 
-def system_of_features(Phi, Y, weights, fit_intercept):
+def system_of_features(Phi, Y, weights, fit_intercept, gram="float64"):
     """Return the smaller system of features in memory.
 
     Parameters
@@ -165,7 +168,9 @@ def system_of_features(Phi, Y, weights, fit_intercept):
     Y : ndarray of shape (n, q)
     weights : ndarray of shape (n,), all positive
     fit_intercept : bool
+    gram : str, default="float64"
+        Arithmetic of the D x D system, as in ``NormalEquations``.
     """
     if Phi.shape[0] < Phi.shape[1]:
         return WideSystem(Phi, Y, weights, fit_intercept)
-    return FeatureSystem(sum_rows(Phi, Y, weights), fit_intercept)
+    return FeatureSystem(sum_rows(Phi, Y, weights, gram), fit_intercept)
