@@ -1,17 +1,20 @@
 """The command line: status, messages, table, JSON, figure."""
 
+import io
 import json
+import re
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
 from skopu import __version__
-from skopu.comparison import cli, options
+from skopu.comparison import cli, figure, options
 from skopu.comparison.methods import MAIN, METHODS, Method
 from skopu.comparison.runner import Record
 
@@ -52,16 +55,19 @@ class Zero(BaseEstimator):
 
 
 def test_bundled_sets_make_a_table_and_a_figure(tmp_path, capsys):
-    """Oracle: rows and labels in the order asked for; the file starts as a PNG."""
+    """Oracle: every method, by its error, set by set; the file starts as a PNG."""
     path = tmp_path / "figure.png"
     arguments = ["--datasets", "diabetes,iris", "--n-splits", "1", "--figure", str(path)]
     assert cli.main([*TINY, *arguments]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0].split() == ["set", "method", "test", "error", "fit", "s", "device", "passes"]
-    shown = [line for line in lines[2:15] if not line.startswith("-")]
-    for line, method in zip(shown, [METHODS[name] for name in MAIN] * 2):
-        assert method.label in line
+    shown = [line for line in lines[2:17] if not line.startswith("-")]
+    labels = {METHODS[name].label for name in MAIN}
+    for rows in (shown[:7], shown[7:14]):
+        assert {label for label in labels for row in rows if f" {label} " in row} == labels
+        errors = [float(re.search(r"\d\.\d+", row)[0]) for row in rows]
+        assert errors == sorted(errors)
     assert f"Figure: {path}" in out
     assert "MSE of the standardised target (1 = predicting the mean)" in out
     assert path.read_bytes()[1:4] == b"PNG"
@@ -234,14 +240,38 @@ def test_a_figure_that_cannot_be_saved_does_not_lose_the_table(monkeypatch, caps
     assert "skopu: the figure was not saved: " in err
 
 
+def test_a_figure_that_cannot_be_drawn_does_not_lose_the_table(
+    monkeypatch, capsys, tmp_path, table
+):
+    """Oracle: a drawing that fails, told in one line; a name with a formula's sign is drawn."""
+    replace_methods(monkeypatch, zero=lambda *_: Zero())
+    dollars = tmp_path / "cost_$_2020_$.csv"
+    dollars.write_text(Path(table).read_text())
+    saved = str(tmp_path / "a.png")
+    assert cli.main([str(dollars), "--target", "price", *TINY, "--figure", saved]) == 0
+    assert f"Figure: {saved}" in capsys.readouterr().out
+
+    def fail(*args):
+        raise RuntimeError("no TeX\non this machine")
+
+    monkeypatch.setattr(figure, "draw", fail)
+    for extra in ([], ["--json"]):
+        assert cli.main(["--datasets", "diabetes", *TINY, "--figure", saved, *extra]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["figure"] is None if extra else "diabetes  zero" in out
+        said = "skopu: the figure was not saved: RuntimeError: no TeX on this machine\n"
+        assert err.endswith(said)
+
+
 def test_progress_goes_to_stderr(monkeypatch, capsys):
-    """Oracle: the number of fits and of methods."""
+    """Oracle: the number of fits and of methods; the row of the table, as soon as it is done."""
     replace_methods(monkeypatch, zero=lambda *_: Zero())
     loud = [argument for argument in TINY if argument != "--quiet"]
     cli.main(["--datasets", "diabetes", *loud, "--no-figure"])
     out, err = capsys.readouterr()
     assert "3/3 fits" in err
     assert "1/1 methods done, last fit: zero on diabetes" in err
+    assert re.search(r"diabetes  zero  0\.884 ± 0\.046 .* s\n", err)
     assert "fits [" not in out
 
 
@@ -259,6 +289,19 @@ def test_missing_extras_are_named(monkeypatch, capsys, table, module):
         assert cli.main([*TINY, "--datasets", "diabetes"]) == 0
     err = capsys.readouterr().err
     assert f'need {module}: pip install "skopu[plot]"' in err
+
+
+def test_standard_input_is_a_file(monkeypatch, capsys, table):
+    """Oracle: the same table from its file."""
+    results = []
+    for path in (table, "-"):
+        content = io.BytesIO(Path(table).read_bytes())
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content))
+        assert cli.main([path, "--target", "price", "--json", *FAST]) == 0
+        (problem,) = json.loads(capsys.readouterr().out)["problems"]
+        results.append([r["error_mean"] for r in problem["results"]])
+    assert problem["name"] == "standard input"
+    assert results[0] == results[1]
 
 
 def test_module_can_be_run():

@@ -46,6 +46,7 @@ from skopu.comparison.problems import (
 )
 from skopu.comparison.report import (
     as_dict,
+    by_error,
     format_error,
     markdown_table,
     remarks,
@@ -340,7 +341,7 @@ def test_tuned_kernel_ridge_chooses_as_grid_search_does():
     X, y = load_diabetes(return_X_y=True)
     X = StandardScaler().fit_transform(X)[:120]
     y = y[:120] / y.std()
-    grid = {"alpha": np.logspace(-4, 1, 6), "gamma": 2.0 ** np.arange(-5, 3) / X.shape[1]}
+    grid = {"alpha": np.logspace(-10, 1, 12), "gamma": 2.0 ** np.arange(-5, 3) / X.shape[1]}
     folds = KFold(5, shuffle=True, random_state=3)
     model = KernelRidge(kernel="rbf")
     search = GridSearchCV(model, grid, scoring="neg_mean_squared_error", cv=folds).fit(X, y)
@@ -534,8 +535,21 @@ def test_dict_is_json():
     assert (a["error_mean"], b["n_passes"]) == (0.25, 2000)
 
 
+def test_rows_are_ordered_by_error():
+    """Oracle: means .3 and .25 in the first set; a method without a result comes last."""
+    methods = {"b": TWO_METHODS["b"], "a": TWO_METHODS["a"]}
+    failed = Record("other", "b", 0, failure="ValueError: why")
+    rows = by_error(summarise(PROBLEMS, methods, [*RECORDS, failed], 2))
+    assert [(s.problem, s.method) for s in rows] == [
+        ("small", "a"),
+        ("small", "b"),
+        ("other", "a"),
+        ("other", "b"),
+    ]
+
+
 def test_figure_shows_every_split_and_mean(tmp_path):
-    """Oracle: the records above."""
+    """Oracle: the records above; nothing but points and intervals on the axis."""
     summaries = summarise(PROBLEMS, TWO_METHODS, RECORDS, 2)
     figure = draw(PROBLEMS, TWO_METHODS, summaries)
     left, right = figure.axes
@@ -546,9 +560,26 @@ def test_figure_shows_every_split_and_mean(tmp_path):
         0.3,
         0.5,
     ]
-    assert [bar.get_width() for bar in left.patches] == [0.25, pytest.approx(0.3)]
+    lines = [line.get_xdata() for line in left.lines]
+    sd = [np.std(errors, ddof=1) for errors in ([0.2, 0.3], [0.1, 0.5])]
+    np.testing.assert_allclose(lines[0], [0.25 - sd[0], 0.25 + sd[0]])
+    np.testing.assert_allclose(lines[2], [0.3 - sd[1], 0.3 + sd[1]])
+    assert [line[0] for line in lines[1::2]] == [0.25, pytest.approx(0.3)]
+    low, high = left.get_xlim()
+    width = 2 * sd[1]
+    assert (low, high) == pytest.approx((0.3 - 0.56 * width, 0.3 + 0.56 * width))
     assert right.get_xlabel() == "test error rate"
     figure.savefig(tmp_path / "figure.png")
+
+
+def test_figure_has_powers_of_ten_where_errors_differ_in_size():
+    """Oracle: the scale, and its order, best first."""
+    records = [Record("small", "a", 0, 0.5, 1.0, 0.1), Record("small", "b", 0, 0.001, 1.0, 0.1)]
+    figure = draw(PROBLEMS[:1], TWO_METHODS, summarise(PROBLEMS, TWO_METHODS, records, 1))
+    (ax,) = figure.axes
+    assert ax.get_xscale() == "log"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["B", "Method A"]
+    assert ax.get_xlim()[0] == pytest.approx(0.001 / 500**0.06)
 
 
 def test_figure_paths_are_checked(tmp_path):

@@ -1,17 +1,22 @@
 """The benchmark on real data: it goes on where it was cut, and reports what is in its file."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import rankdata
 
+from skopu.comparison.methods import Settings
+from skopu.comparison.runner import Record
+
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "uci"
-pytestmark = pytest.mark.skipif(
+needs_data = pytest.mark.skipif(
     not os.environ.get("SKOPU_DATA"), reason="SKOPU_DATA names no folder of data sets"
 )
 
@@ -34,6 +39,7 @@ def results(tmp_path_factory):
     return path, first
 
 
+@needs_data
 def test_a_cut_run_goes_on(results):
     """Oracle: the file. What was there is still there, and only what was missing is new."""
     path, first = results
@@ -43,6 +49,7 @@ def test_a_cut_run_goes_on(results):
     assert sorted((r["method"], r["split"]) for r in new) == [("boosting", 1), ("hyperplanes", 1)]
 
 
+@needs_data
 def test_report_agrees_with_the_file(results, tmp_path):
     """Oracle: means taken from the file by hand."""
     path, _ = results
@@ -63,14 +70,64 @@ def test_report_agrees_with_the_file(results, tmp_path):
             assert cell in tables
 
 
-def test_mean_ranks_are_those_of_scipy():
+@pytest.fixture
+def from_folder(monkeypatch):
+    """Import from the folder of the benchmark."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.98, 1.0])
+def test_a_torn_line_costs_no_other_record(from_folder, tmp_path, share):
+    """Oracle: the records appended. A run is killed when a share of a line is written."""
+    path = tmp_path / "uci.jsonl"
+    results = from_folder("results").Results(path, Settings(), 3000)
+    records = [Record("boston", "gp", i, error=0.1 * i, warnings=("a",)) for i in range(3)]
+    results.append(records[0])
+    line = path.read_bytes()
+    path.write_bytes(line + line[: int(share * (len(line) - 1))])
+    results.append(records[1])
+    results.append(records[2])
+    if share == 1.0:  # all of the line but its end: it is a record
+        assert results.read() == records
+        return
+    with pytest.warns(UserWarning, match=r"uci\.jsonl: 1 line\(s\) are no record"):
+        assert results.read() == records
+
+
+def test_lines_that_are_no_records_are_skipped(from_folder, tmp_path):
+    """Oracle: the one record among JSON of other kinds, and bytes that are no text."""
+    path = tmp_path / "uci.jsonl"
+    results = from_folder("results").Results(path, Settings(), 3000)
+    path.write_bytes(b'\xff\xfe\n[]\n3\n{}\n{"settings": {}, "warnings": []}\nnull\n')
+    results.append(Record("boston", "gp", 0, error=0.1))
+    with pytest.warns(UserWarning, match="6 line"):
+        assert [r.error for r in results.read()] == [0.1]
+
+
+def test_runs_that_append_together_lose_nothing(from_folder, tmp_path):
+    """Oracle: 2 x 50 records, each long enough to be written in pieces."""
+    path = tmp_path / "uci.jsonl"
+    module = from_folder("results")
+
+    def append(method):
+        results = module.Results(path, Settings(), 3000)
+        for i in range(50):
+            results.append(Record("boston", method, i, error=0.1, warnings=("w" * 20_000,)))
+
+    threads = [threading.Thread(target=append, args=(method,)) for method in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(module.Results(path, Settings(), 3000).read()) == 100
+
+
+def test_mean_ranks_are_those_of_scipy(from_folder):
     """Oracle: scipy's ranks; the critical difference of Demsar (2006), table 5a: for 5
     methods q is 2.728, so 2.728 sqrt(5 * 6 / (6 * 30)) on 30 sets."""
-    sys.path.insert(0, str(FOLDER))
-    try:
-        from ranks import critical_difference, mean_ranks
-    finally:
-        sys.path.remove(str(FOLDER))
+    ranks = from_folder("ranks")
+    critical_difference, mean_ranks = ranks.critical_difference, ranks.mean_ranks
     errors = np.random.default_rng(0).random((4, 5))
     expected = np.mean([rankdata(row) for row in errors], axis=0)
     np.testing.assert_allclose(mean_ranks(errors), expected)

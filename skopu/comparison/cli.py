@@ -1,25 +1,35 @@
 """The command line: ``python -m skopu``."""
 
-import json
+import signal
 import sys
 from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
+from typing import NamedTuple
 
-from joblib import effective_n_jobs
 from tqdm import tqdm
 
-from skopu._version import __version__
 from skopu.comparison.csv_files import read_csv_problem
-from skopu.comparison.figure import check_figure_path, draw
+from skopu.comparison.figure import check_figure_path, save_figure
 from skopu.comparison.methods import Settings
 from skopu.comparison.options import DEFAULT_DATASETS, DEFAULT_FIGURE, make_parser
+from skopu.comparison.printing import print_json, print_table, progress_row, say, show
 from skopu.comparison.problems import InputError, check_splittable, load_bundled, subsample
-from skopu.comparison.report import as_dict, remarks, summarise, text_table
+from skopu.comparison.report import summarise
 from skopu.comparison.runner import run
+from skopu.comparison.stopping import stopped_like_ctrl_c
 
 _BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} fits [{elapsed} < {remaining}]{postfix}"
-_INTERRUPTED = "interrupted"
+
+
+class Stop(NamedTuple):
+    """Why not all fits were made, and the exit status that says so."""
+
+    reason: str
+    status: int
+
+
+_INTERRUPTED = Stop("interrupted", 128 + signal.SIGINT)
+_DIED = Stop("a worker process died (out of memory? try --n-jobs 1 or --max-rows)", 1)
 
 
 def main(argv=None):
@@ -33,7 +43,8 @@ def main(argv=None):
     Returns
     -------
     status : int
-        0: done; 1: no fit succeeded; 2: the input is not usable; 130: interrupted.
+        0: done; 1: no fit succeeded; 2: the input is not usable; 130: interrupted;
+        143: terminated.
     """
     options = make_parser().parse_args(argv)
     try:
@@ -41,56 +52,54 @@ def main(argv=None):
         figure_path = _resolve_figure(options)
         problems = _load(options)
     except InputError as error:
-        _say(f"skopu: error: {error}")
+        say(f"skopu: error: {error}")
         return 2
     except KeyboardInterrupt:
         return 130
     for problem in problems:
         for note in problem.notes:
-            _say(f"{problem.name}: {note}")
+            say(f"{problem.name}: {note}")
     records, stop = _collect(options, problems)
     summaries = summarise(problems, options.methods, records, options.n_splits)
+    # What is not complete is not worth a picture.
     if stop or not any(summary.errors for summary in summaries):
         figure_path = None
-    figure_path = _save_figure(options, problems, summaries, figure_path)
-    if options.json:
-        _print_json(options, problems, records, summaries, stop, figure_path)
-    elif summaries:
-        _print_table(options, problems, summaries, figure_path)
+    _report(options, problems, records, summaries, stop, figure_path)
     if stop:
         n_fits = len(problems) * len(options.methods) * options.n_splits
-        _say(f"skopu: {stop}; {len(records)} of {n_fits} fits were finished and are reported.")
-    return _status(summaries, stop)
-
-
-def _save_figure(options, problems, summaries, path):
-    """Return the path if a figure was saved there."""
-    if path is None:
-        return None
-    try:
-        draw(problems, options.methods, summaries).savefig(path, dpi=150)
-    except OSError as error:
-        # The table is still to come and must not be lost.
-        _say(f"skopu: the figure was not saved: {error}")
-        return None
-    return path
-
-
-def _status(summaries, stop):
-    if stop:
-        return 130 if stop == _INTERRUPTED else 1
+        say(
+            f"skopu: {stop.reason}; {len(records)} of {n_fits} fits were finished and are reported."
+        )
+        return stop.status
     return 0 if any(summary.errors or summary.left_out for summary in summaries) else 1
 
 
-def _say(message):
-    print(message, file=sys.stderr)
+def _report(options, problems, records, summaries, stop, path):
+    """Print the result and save the figure, which cannot cost the result."""
+    what = (path, problems, options.methods, summaries)
+    if options.json:
+        failure = save_figure(*what) if path else None
+        saved = None if failure else path
+        reason = stop and stop.reason
+        print_json(options, _settings(options), problems, records, summaries, reason, saved)
+    else:
+        if summaries:
+            print_table(options, problems, summaries)
+        failure = save_figure(*what) if path else None
+        if path and not failure:
+            show(f"Figure: {path}")
+    if failure:
+        say(f"skopu: the figure was not saved: {failure}")
 
 
 def _load(options):
     """Problems of the command line, checked."""
     if options.csv is None:
         if options.target is not None or options.task != "auto":
-            raise InputError("--target and --task belong to a CSV file: name the file first.")
+            raise InputError(
+                "--target and --task belong to a CSV file: name the file first (- is standard "
+                "input)."
+            )
         problems = [load_bundled(name) for name in options.datasets or DEFAULT_DATASETS]
     elif options.datasets:
         raise InputError("a CSV file and --datasets exclude each other: give one of them.")
@@ -109,6 +118,10 @@ def _load_csv(options):
         return read_csv_problem(options.csv, options.target, options.task)
     except ModuleNotFoundError as error:
         raise InputError(_how_to_install("CSV files", error)) from None
+    except MemoryError:
+        raise InputError(
+            f"{options.csv} does not fit in memory: take a sample of its rows."
+        ) from None
 
 
 def _how_to_install(what, error):
@@ -125,84 +138,67 @@ def _resolve_figure(options):
         message = _how_to_install("figures", error)
         if options.figure:
             raise InputError(message) from None
-        _say(f"skopu: no figure will be saved; {message}")
+        say(f"skopu: no figure will be saved; {message}")
         return None
     return options.figure or DEFAULT_FIGURE
 
 
 def _collect(options, problems):
     """Return the records, and why not all are there (None if they are)."""
-    settings = _settings(options)
-    seeds = range(options.seed, options.seed + options.n_splits)
     records, stop = [], None
-    total = len(problems) * len(options.methods) * options.n_splits
-    bar = tqdm(total=total, bar_format=_BAR, disable=options.quiet, file=sys.stderr)
+    seeds = range(options.seed, options.seed + options.n_splits)
     runs = run(
         problems,
         options.methods,
-        settings,
+        _settings(options),
         seeds,
         test_size=options.test_size,
         n_jobs=options.n_jobs,
     )
-    with bar:
+    total = len(problems) * len(options.methods) * options.n_splits
+    with (
+        stopped_like_ctrl_c() as signals,
+        tqdm(total=total, bar_format=_BAR, disable=options.quiet, file=sys.stderr) as bar,
+    ):
         try:
             for record in runs:
                 records.append(record)
-                bar.set_postfix_str(_progress(options, problems, records), refresh=False)
-                bar.update()
+                _show_progress(options, problems, records, bar)
         except KeyboardInterrupt:
-            stop = _INTERRUPTED
+            stop = _by(signals) or _INTERRUPTED
         except BrokenProcessPool:
-            stop = "a worker process died (out of memory? try --n-jobs 1 or --max-rows)"
+            # A signal to the whole group may end the workers first.
+            stop = _by(signals) or _DIED
+        finally:
+            runs.close()
     return records, stop
 
 
-def _progress(options, problems, records):
-    """Methods done, and what ended last."""
+def _by(signals):
+    return Stop("terminated", 128 + signals[0]) if signals else None
+
+
+def _show_progress(options, problems, records, bar):
+    """Move the bar on, and print the row that the last record completes."""
+    last = records[-1]
     ended = Counter((record.problem, record.method) for record in records)
     n_done = sum(count == options.n_splits for count in ended.values())
-    last = f"{options.methods[records[-1].method].label} on {records[-1].problem}"
-    return f"{n_done}/{len(problems) * len(options.methods)} methods done, last fit: {last}"
+    label = options.methods[last.method].label
+    n_rows = len(problems) * len(options.methods)
+    bar.set_postfix_str(
+        f"{n_done}/{n_rows} methods done, last fit: {label} on {last.problem}", refresh=False
+    )
+    bar.update()
+    if ended[last.problem, last.method] == options.n_splits and not options.quiet:
+        widths = [
+            max(len(problem.name) for problem in problems),
+            max(len(method.label) for method in options.methods.values()),
+        ]
+        problem = next(p for p in problems if p.name == last.problem)
+        method = {last.method: options.methods[last.method]}
+        (summary,) = summarise([problem], method, records, options.n_splits)
+        bar.write(progress_row(summary, widths), file=sys.stderr)
 
 
 def _settings(options):
     return Settings(options.n_bits, options.n_components, options.max_iter)
-
-
-def _show(text):
-    # A terminal that has no "±" shows "?" instead of an exception.
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))
-
-
-def _print_table(options, problems, summaries, figure_path):
-    _show(f"{text_table(summaries)}\n")
-    spread = f"mean ± sd over {options.n_splits} splits" if options.n_splits > 1 else "one split"
-    _show(
-        f"Test error: {spread}, {options.test_size:.0%} of the rows held out; * lowest of the set."
-    )
-    for problem in problems:
-        unit = " (1 = predicting the mean)" * (not problem.is_classification)
-        _show(f"  {problem.name}: {problem.error_name}{unit}")
-    n_jobs = effective_n_jobs(options.n_jobs)
-    _show(f"Fit s: mean over splits, with {n_jobs} fit(s) at a time on this computer.")
-    _show("Device passes: codes sent through the simulated device during fit.")
-    for remark in remarks(summaries):
-        _show(f"Note: {remark}")
-    if figure_path:
-        _show(f"Figure: {figure_path}")
-
-
-def _print_json(options, problems, records, summaries, stop, figure_path):
-    report = {
-        "skopu_version": __version__,
-        "settings": asdict(_settings(options)),
-        "seeds": list(range(options.seed, options.seed + options.n_splits)),
-        "test_size": options.test_size,
-        "n_jobs": effective_n_jobs(options.n_jobs),
-        "stopped": stop,
-        "figure": figure_path,
-        "problems": as_dict(problems, summaries, records),
-    }
-    print(json.dumps(report, indent=2, allow_nan=False))

@@ -5,7 +5,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.kernel_approximation import RBFSampler
-from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
@@ -15,6 +14,9 @@ from skopu._core.scaling import fit_scaler
 from skopu._core.targets import signed_targets
 from skopu.ridge.solvers import solve_path
 from skopu.ridge.systems import KernelSystem
+
+# Where a target has no noise (naval, yacht, energy) the least error lies at 1e-6 and below.
+_ALPHAS = np.logspace(-10, 1, 12)
 
 
 class SignedTargetsClassifier(ClassifierMixin, BaseEstimator):
@@ -47,8 +49,9 @@ class SignedTargetsClassifier(ClassifierMixin, BaseEstimator):
 class TunedKernelRidge(RegressorMixin, BaseEstimator):
     """RBF kernel ridge; alpha and gamma from a grid, by squared error over five folds.
 
-    It chooses and predicts as ``GridSearchCV`` of ``KernelRidge`` does, in a third of the time:
-    for each gamma and fold, one reduction of the kernel serves every alpha. The grid of gamma is
+    It chooses and predicts as ``GridSearchCV`` of ``KernelRidge`` does, in a fraction of the time:
+    for each gamma and fold, one reduction of the kernel serves every alpha, down to alphas at
+    which a factorisation of the kernel fails. The grid of gamma is
     relative to the number of columns, which is known in ``fit`` only.
 
     Parameters
@@ -62,27 +65,35 @@ class TunedKernelRidge(RegressorMixin, BaseEstimator):
 
     def fit(self, X, y):
         """Search the grid and refit the best on all rows."""
-        alphas, gammas = np.logspace(-4, 1, 6), 2.0 ** np.arange(-5, 3) / X.shape[1]
+        gammas = 2.0 ** np.arange(-5, 3) / X.shape[1]
         folds = list(KFold(5, shuffle=True, random_state=self.random_state).split(X))
-        errors = [_errors_of_alphas(X, y, folds, alphas, gamma) for gamma in gammas]
-        row, column = np.unravel_index(np.argmin(errors), (len(gammas), len(alphas)))
-        self.best_params_ = {"alpha": alphas[column], "gamma": gammas[row]}
-        self.model_ = KernelRidge(kernel="rbf", **self.best_params_).fit(X, y)
+        errors = [_errors_of_alphas(X, y, folds, gamma) for gamma in gammas]
+        row, column = np.unravel_index(np.argmin(errors), (len(gammas), len(_ALPHAS)))
+        self.best_params_ = {"alpha": _ALPHAS[column], "gamma": gammas[row]}
+        self.X_ = X
+        (self.readout_,) = _ridges(X, y.reshape(len(y), -1), gammas[row], _ALPHAS[[column]])
+        self.is_column_ = y.ndim == 1
         return self
 
     def predict(self, X):
         """Predict targets."""
-        return self.model_.predict(X)
+        K = rbf_kernel(X, self.X_, gamma=self.best_params_["gamma"])
+        predicted = self.readout_.predict(K)
+        return predicted[:, 0] if self.is_column_ else predicted
 
 
-def _errors_of_alphas(X, y, folds, alphas, gamma):
+def _ridges(X, Y, gamma, alphas):
+    """Return the ridge readout of an RBF kernel for each alpha."""
+    K = rbf_kernel(X, gamma=gamma)
+    return solve_path(KernelSystem(K, Y, np.ones(len(X)), False, overwrite_K=True), alphas)
+
+
+def _errors_of_alphas(X, y, folds, gamma):
     """Mean over folds of the squared error of rows left out, shape (n_alphas,)."""
-    Y, errors = y.reshape(len(y), -1), np.zeros(len(alphas))
+    Y, errors = y.reshape(len(y), -1), np.zeros(len(_ALPHAS))
     for rows, left_out in folds:
-        K = rbf_kernel(X[rows], gamma=gamma)
-        system = KernelSystem(K, Y[rows], np.ones(len(rows)), False, overwrite_K=True)
         K = rbf_kernel(X[left_out], X[rows], gamma=gamma)
-        for number, readout in enumerate(solve_path(system, alphas)):
+        for number, readout in enumerate(_ridges(X[rows], Y[rows], gamma, _ALPHAS)):
             errors[number] += np.square(readout.predict(K) - Y[left_out]).mean()
     return errors / len(folds)
 

@@ -98,6 +98,25 @@ def _mark_best(rows, n_splits):
     ]
 
 
+def by_error(summaries):
+    """Order the rows of each problem by their mean error; those without one come last.
+
+    Parameters
+    ----------
+    summaries : list of Summary
+        Rows, problem by problem.
+
+    Returns
+    -------
+    summaries : list of Summary
+    """
+    place = {name: i for i, name in enumerate(dict.fromkeys(s.problem for s in summaries))}
+    return sorted(
+        summaries,
+        key=lambda s: (place[s.problem], np.inf if s.mean is None else s.mean),
+    )
+
+
 def format_error(mean, sd=None):
     """Write an error as "mean ± sd" with as many decimals as its size needs.
 

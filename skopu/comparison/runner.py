@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from skopu import SupervisedBinarizer
 from skopu.comparison.methods import count_passes, make_estimator
+from skopu.comparison.stopping import die_with
 from skopu.exceptions import InterruptedFitWarning
 
 
@@ -118,6 +119,7 @@ def run(problems, methods, settings, seeds, *, test_size=0.2, n_jobs=-1, skip=fr
         for seed in seeds
         if (problem.name, name, seed) not in skip
     )
+    # Closing this generator closes that of joblib, which ends the workers in the midst of a fit.
     yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks)
 
 
@@ -160,11 +162,17 @@ def fit_once(problem, name, method, settings, seed, test_size=0.2):
 
 def _fit_in_worker(parent, *arguments):
     if os.getpid() != parent:
-        # Ctrl-C reaches every process of the terminal: the parent alone deals with it.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # tqdm's own lock is shared between processes, and leaks when workers are stopped.
-        tqdm.set_lock(RLock())
+        _become_worker(parent)
     return fit_once(*arguments)
+
+
+@cache
+def _become_worker(parent):
+    # Ctrl-C reaches every process of the terminal: the parent alone deals with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # tqdm's own lock is shared between processes, and leaks when workers are stopped.
+    tqdm.set_lock(RLock())
+    die_with(parent)
 
 
 @cache

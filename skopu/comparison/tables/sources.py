@@ -97,7 +97,8 @@ def table_name(path):
     known = {*_SUFFIXES, ".csv", ".tsv", ".txt", ".tab", ".dat", ".data"}
     while PurePosixPath(name).suffix.lower() in known:
         name = PurePosixPath(name).stem
-    return name
+    # Names may hold what no terminal and no font can show, even bytes that are no letters.
+    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def _scheme(path):
