@@ -172,7 +172,8 @@ def features_of_codes(codes, y, codes_test, n_components):
 
 
 def features_of_inputs(X, y, X_test, n_components):
-    settings = {"kernel": "rbf", "gamma": 0.3, "gram": "int7", "random_state": 0}
+    settings = {"kernel": "rbf", "kernel_approximation": "fourier", "gamma": 0.3}
+    settings |= {"gram": "int7", "random_state": 0}
     model = OPUKernelRidge(0.1, n_components=n_components, **settings)
     return model.fit(X, y).predict(X_test)
 

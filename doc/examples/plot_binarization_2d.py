@@ -44,7 +44,7 @@ binarizers = {
 fig, axes = plt.subplots(2, 2, figsize=(10, 7.4), sharex=True, sharey=True, layout="constrained")
 for (top, bottom), (name, binarizer) in zip(axes.T, binarizers.items()):
     chain = make_pipeline(
-        binarizer, OPURandomFeatures(n_components=256), OPUKernelRidgeClassifier(alpha="loo")
+        binarizer, OPURandomFeatures(n_components=256), OPUKernelRidgeClassifier()
     )
     chain.fit(X, y)
     powers = 2 ** np.arange(10)

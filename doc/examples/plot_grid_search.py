@@ -26,7 +26,7 @@ from skopu import OPUKernelRidge, OPURandomFeatures, SupervisedBinarizer
 pipeline = make_pipeline(
     SupervisedBinarizer(gradient="exact", max_iter=300, random_state=0),
     OPURandomFeatures(2048),
-    OPUKernelRidge(alpha="loo"),
+    OPUKernelRidge(),
 )
 grid = {
     "supervisedbinarizer__encoder_penalty": [1e-3, 1e-2, 1e-1],
