@@ -26,7 +26,7 @@ from skopu import (
 )
 from skopu.binarizers.thermometer import share_out
 from skopu.binarizers.tied_autoencoder import TiedAutoencoder, restoration_error
-from skopu.dfa.network import DeviceFeatures, threshold
+from skopu.dfa.encoder import DeviceFeatures, soft_edged_step
 from skopu.exceptions import NotBinaryError
 
 BASELINES = [
@@ -299,7 +299,7 @@ class TestFeedbackAlignment:
     def test_slope(self):
         """Oracle: the derivative of the sigmoid, by hand."""
         logits = torch.tensor([-1.0, 0.2, 3.0], dtype=torch.float64, requires_grad=True)
-        codes = threshold(logits, temperature=0.5)
+        codes = soft_edged_step(logits, temperature=0.5)
         assert codes.tolist() == [0, 1, 1]
         codes.sum().backward()
         shares = 1 / (1 + np.exp(-2 * logits.detach().numpy()))
@@ -318,7 +318,7 @@ class TestFeedbackAlignment:
 
     def test_auto_budget(self, diabetes, monkeypatch):
         """Oracle: the least number of epochs, of 442 // 128 = 3 minibatches, with 40 of these."""
-        monkeypatch.setattr("skopu.dfa.training._N_ENCODER_ITER", 40)
+        monkeypatch.setattr("skopu.dfa.encoder._N_ITER", 40)
         model = DFABinarizer(2, n_components=4, random_state=0).fit(*diabetes)
         assert model.n_iter_ == 14
         assert model.n_passes_ == 14 * 3 * 128

@@ -107,9 +107,9 @@ def test_without_recalibration_running_statistics_are_kept(
     scale, which is mean |w| where none was learned."""
     X, y, X_test, _ = digits
     kept = []
-    run = binary_network._Training.run
+    run = binary_network._BinaryTraining.run
     monkeypatch.setattr(
-        binary_network._Training, "run", lambda r: kept.append(r._network) or run(r)
+        binary_network._BinaryTraining, "run", lambda r: kept.append(r.network) or run(r)
     )
     settings = {"weight_optimizer": name, "recalibrate": False, "weights": kind}
     model = BinaryMLPClassifier(
@@ -209,13 +209,13 @@ def test_schedules():
     y = (X[:, 0] > 0).astype(int)
     seen = {"constant": [], "cosine": []}
 
-    class Spy(binary_network._Training):
+    class Spy(binary_network._BinaryTraining):
         def count(self, loss, n_passes):
             super().count(loss, n_passes)
             seen[name].append([group["lr"] for group in self.optimizer.param_groups])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(binary_network, "_Training", Spy)
+        patch.setattr(binary_network, "_BinaryTraining", Spy)
         for name in ("constant", "cosine"):
             BinaryMLPClassifier((4,), learning_rate=name, max_iter=10, random_state=0).fit(X, y)
     assert seen["constant"] == [[0.01, 1.0, 1.0]] * 10

@@ -14,14 +14,13 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import scale
 
 from skopu import DFABinarizer, DFAClassifier, DFARegressor
-from skopu.dfa.network import (
+from skopu.dfa.feedback import (
     DeviceFeedback,
-    FeedbackNetwork,
     MatrixFeedback,
-    affine,
     encode_errors,
     feedback_surrogate,
 )
+from skopu.dfa.network import FeedbackNetwork, affine
 from skopu.exceptions import IncompatiblePartsError, InterruptedFitWarning
 
 rng = np.random.default_rng(0)
@@ -253,7 +252,7 @@ def test_probabilities_agree_with_labels_and_torch(digits):
         [affine(*layer) for layer in zip(model.coefs_, model.intercepts_)], "tanh"
     )
     with torch.no_grad():
-        logits = network(torch.tensor(X, dtype=torch.float32))
+        logits = network(torch.tensor(model.scaler_.transform(X), dtype=torch.float32))
     probabilities = model.predict_proba(X)
     np.testing.assert_allclose(probabilities, torch.softmax(logits, -1), atol=1e-5)
     assert (model.predict(X) == model.classes_[probabilities.argmax(axis=1)]).all()

@@ -51,6 +51,8 @@ AT_THE_TOP = {
         "binarizers.tied_autoencoder",
         "kernel_ridge.gamma",
         "cross_fitted.training",
+        "dfa.encoder",
+        "dfa.feedback",
         "dfa.network",
         "dfa.training",
         "rules.network",

@@ -22,7 +22,7 @@ from skopu._core.validation import (
     validate_data,
 )
 from skopu.devices import DEVICES, resolve_device
-from skopu.dfa.base import FEEDBACK_CONSTRAINTS, check_projector, draw_feedbacks
+from skopu.dfa.projection import FEEDBACK, check_projector, draw_feedbacks
 
 
 class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin, BaseEstimator):
@@ -122,12 +122,13 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
 
     # What the training asks of every estimator and this one does not offer.
     algorithm = "dfa"
+    learning_rate = "cosine"
     early_stopping = False
     compute_alignment = False
 
     _part_names = ("opu",)
     _parameter_constraints = {
-        **FEEDBACK_CONSTRAINTS,
+        **FEEDBACK,
         "n_bits": [Interval(Integral, 1, None, closed="left")],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "opu": [str, HasMethods(["project"]), None],
@@ -227,10 +228,10 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
         self.opu_ = resolve_device(self.opu, self.n_bits, self.n_components)
         scaler_seed, feedback_seed, train_seed = draw_seeds(self.random_state, 3)
         self._set_feedback(targets.values.shape[1], feedback_seed)
-        rows, values, weights, _ = merge_repeated_rows(X, targets.values, weights)
-        self.scaler_ = fit_scaler(self.scaler, rows, weights, scaler_seed)
-        rows = apply_scaler(self.scaler_, rows)
-        self._train(rows, targets._replace(values=values), weights, train_seed)
+        rows = merge_repeated_rows(X, targets.values, weights)
+        self.scaler_ = fit_scaler(self.scaler, rows.X, rows.weights, scaler_seed)
+        rows = rows._replace(X=apply_scaler(self.scaler_, rows.X))
+        self._train(rows, targets.loss, train_seed)
         return self
 
     def _set_feedback(self, n_outputs, seed):
@@ -239,12 +240,12 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
         if self.projector is None:
             (self.feedback_,) = draw_feedbacks([self.n_bits], n_outputs, seed)
 
-    def _train(self, rows, targets, weights, seed):
+    def _train(self, rows, loss, seed):
         # torch is loaded by the first fit, not by importing the package.
-        from skopu.dfa.training import train_encoder
+        from skopu.dfa.encoder import train_feedback_encoder
 
         n_passes = self.opu_.n_passes
-        trained, self.n_frames_ = train_encoder(rows, targets, weights, self, seed)
+        trained, self.n_frames_ = train_feedback_encoder(rows, loss, self, seed)
         self.coef_, self.intercept_ = trained.coefs[0].T, trained.intercepts[0]
         self.history_, self.n_iter_ = trained.history, trained.n_iter
         self.loss_curve_ = trained.loss_curve

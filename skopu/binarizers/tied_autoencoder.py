@@ -80,13 +80,13 @@ def train_tied_autoencoder(X, weights, settings, seed):
     """
     start_seed, batch_seed = draw_seeds(seed, 2)
     model = TiedAutoencoder(X.shape[1], settings.n_bits, start_seed).to(settings.torch_device)
-    run = _Training(model, X, weights, settings, batch_seed).run()
+    run = _TiedTraining(model, X, weights, settings, batch_seed).run()
     return TrainedTiedAutoencoder(
         to_numpy(model.weight), to_numpy(model.bias), run.history, run.n_iter
     )
 
 
-class _Training(AutogradLoop):
+class _TiedTraining(AutogradLoop):
     """The run of an autoencoder."""
 
     description = "training autoencoder"

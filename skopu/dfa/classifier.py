@@ -30,6 +30,10 @@ class DFAClassifier(LabelFit, ProbabilisticClassifier, DFANetwork):
         Neurons of each hidden layer.
     activation : {"identity", "logistic", "tanh", "relu"}, default="tanh"
         f of the hidden layers.
+    scaler : {"standard", "quantile"} or None, default="standard"
+        Scaling of the inputs; see :class:`SupervisedBinarizer`. Inputs that are not centred
+        give all neurons of a layer the same large part of the update, and errors that are
+        encoded then drive them to saturation together.
     algorithm : {"dfa", "backprop", "frozen"}, default="dfa"
         "backprop" takes the gradient of the loss; "frozen" leaves the hidden layers as they
         start and trains the output layer. Both are there to compare.
@@ -44,15 +48,17 @@ class DFAClassifier(LabelFit, ProbabilisticClassifier, DFANetwork):
     alpha : float, default=1e-4
         Of the penalty :math:`\alpha \|W\|^2 / 2`, divided by the rows of a minibatch.
     batch_size : int or "auto", default="auto"
-        Rows in a minibatch, "auto" is 200; all rows if there are fewer.
+        Rows in a minibatch; all rows if there are fewer. "auto": a twentieth of the rows, but
+        at least 32 and at most 200.
     learning_rate : {"linear", "cosine", "constant"}, default="linear"
         What becomes of the learning rate in ``fit``: a decay to 0, to a thousandth, or nothing.
-    learning_rate_init : float, default=1e-3
-        First learning rate.
-    max_iter : int, default=100
-        Number of epochs.
-    early_stopping : bool, default=False
-        Hold out rows, stop when their loss no longer falls, and keep the best state.
+    learning_rate_init : float or "auto", default="auto"
+        First learning rate. "auto": 0.01, or one over the widest hidden layer if that is less.
+    max_iter : int or "auto", default="auto"
+        Number of epochs. "auto": 100, or as many as 10000 minibatches take if these are more.
+    early_stopping : bool or "auto", default="auto"
+        Hold out rows, stop when their loss no longer falls, and keep the best state. "auto":
+        if ``max_iter`` is "auto" and there are 100 rows or more.
     validation_fraction : float, default=0.1
         Share of the rows held out by ``early_stopping``.
     n_iter_no_change : int, default=20
@@ -72,8 +78,10 @@ class DFAClassifier(LabelFit, ProbabilisticClassifier, DFANetwork):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels of rows with a weight above zero, sorted.
+    scaler_ : transformer or None
+        The fitted scaling of the inputs.
     coefs_ : list of ndarray of shape (n_inputs, n_outputs)
-        Weights of each layer.
+        Weights of each layer, those of the first for scaled inputs.
     intercepts_ : list of ndarray of shape (n_outputs,)
         Biases of each layer.
     feedbacks_ : list of ndarray of shape (n_neurons, n_classes) or None

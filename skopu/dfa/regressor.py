@@ -22,6 +22,8 @@ class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
         Neurons of each hidden layer.
     activation : {"identity", "logistic", "tanh", "relu"}, default="tanh"
         f of the hidden layers.
+    scaler : {"standard", "quantile"} or None, default="standard"
+        As in :class:`DFAClassifier`.
     algorithm : {"dfa", "backprop", "frozen"}, default="dfa"
         As in :class:`DFAClassifier`.
     projector : object with ``project(codes, n_components)`` or None, default=None
@@ -33,15 +35,16 @@ class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
     alpha : float, default=1e-4
         Of the penalty :math:`\alpha \|W\|^2 / 2`, divided by the rows of a minibatch.
     batch_size : int or "auto", default="auto"
-        Rows in a minibatch, "auto" is 200; all rows if there are fewer.
+        Rows in a minibatch; all rows if there are fewer. "auto": a twentieth of the rows, but
+        at least 32 and at most 200.
     learning_rate : {"linear", "cosine", "constant"}, default="linear"
         What becomes of the learning rate in ``fit``: a decay to 0, to a thousandth, or nothing.
-    learning_rate_init : float, default=1e-3
-        First learning rate.
-    max_iter : int, default=100
-        Number of epochs.
-    early_stopping : bool, default=False
-        Hold out rows, stop when their loss no longer falls, and keep the best state.
+    learning_rate_init : float or "auto", default="auto"
+        As in :class:`DFAClassifier`.
+    max_iter : int or "auto", default="auto"
+        Number of epochs, as in :class:`DFAClassifier`.
+    early_stopping : bool or "auto", default="auto"
+        As in :class:`DFAClassifier`.
     validation_fraction : float, default=0.1
         Share of the rows held out by ``early_stopping``.
     n_iter_no_change : int, default=20
@@ -62,7 +65,9 @@ class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
     target_mean_, target_scale_ : ndarray of shape (n_targets,)
         Prediction is the network's output times the scale plus the mean. They are those of the
         first rows where ``warm_start`` or ``partial_fit`` go on.
-    coefs_, intercepts_, feedbacks_, projector_, alignment_, n_passes_, loss_curve_, loss_
+    scaler_, coefs_, intercepts_, feedbacks_, projector_, alignment_, n_passes_
+        As in :class:`DFAClassifier`.
+    loss_curve_, loss_
         As in :class:`DFAClassifier`.
     history_, n_iter_, n_layers_
         As in :class:`DFAClassifier`.

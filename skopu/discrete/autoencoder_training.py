@@ -59,7 +59,7 @@ def train_autoencoder(X, weights, settings, seed, activation="sign"):
     inputs = Inputs(X, device, "float32")
     row_weights = to_tensor(weights / weights.mean(), device, "float32")
     generator = torch.Generator(device).manual_seed(noise_seed)
-    run = _Training(model, inputs, row_weights, settings, generator, batch_seed).run()
+    run = _AutoencoderTraining(model, inputs, row_weights, settings, generator, batch_seed).run()
     kept = np.arange(min(len(weights), _MAX_CALIBRATION_ROWS))
     noisy = corrupt(inputs.rows(kept), settings.noise, generator).double()
     layers = model.double().calibrated(noisy, row_weights[kept].double())
@@ -75,7 +75,7 @@ def corrupt(X, noise, generator):
     return (X + noise * draws).clamp(-1, 1)
 
 
-class _Training(AutogradLoop):
+class _AutoencoderTraining(AutogradLoop):
     """The run of an autoencoder."""
 
     description = "training autoencoder"

@@ -219,7 +219,7 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEst
 
     def _fit_codes(self, X, codes, weights):
         # torch is loaded by the first fit, not by importing the package.
-        from skopu.discrete.training import train_network
+        from skopu.discrete.training import train_binary_network
 
         hidden = check_layer_sizes(self.hidden_layer_sizes)
         self._check_pairs()
@@ -228,7 +228,7 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEst
         rows, targets, weights, _ = merge_repeated_rows(X, targets, weights)
         self.scaler_ = fit_scaler(self.scaler, rows, weights, scaler_seed)
         rows = apply_scaler(self.scaler_, rows)
-        self._keep(train_network(rows, targets, weights, hidden, self, train_seed))
+        self._keep(train_binary_network(rows, targets, weights, hidden, self, train_seed))
 
     def _check_pairs(self):
         if self.penalty is not None and self.weight_optimizer not in ("real", "ste"):

@@ -1,6 +1,5 @@
 """Training multilayer perceptrons of binary weights and activations, from arrays to arrays."""
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,10 +12,10 @@ from skopu._core.tensors import to_numpy
 from skopu.discrete.layers import BinaryLinear, sign
 from skopu.losses import CrossEntropy
 from skopu.penalties import resolve_penalty
-from skopu.training.autograd_loop import AutogradLoop
 from skopu.training.binary_weight import binary_weights, set_temperature
+from skopu.training.epochs import EpochLoop
 from skopu.training.optimizers import cosine_decay, make_binary_optimizer, no_decay
-from skopu.training.rows import TrainingRows, minibatches
+from skopu.training.rows import TrainingRows
 
 _LAST_TEMPERATURE = 0.05  # relaxed weights end here, from 1
 _MAX_RECALIBRATION_ROWS = 16384
@@ -36,7 +35,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class TrainedNetwork:
+class TrainedBinaryNetwork:
     """What training leaves: layers with binary and with latent weights, and the record."""
 
     layers: list
@@ -98,7 +97,7 @@ class BinaryNetwork(nn.Module):
         return self.quantizer.strength_at(epoch, n_epochs) * total
 
 
-def train_network(X, targets, weights, hidden, settings, seed):
+def train_binary_network(X, targets, weights, hidden, settings, seed):
     """Train a network and recalibrate it with the weights it predicts with.
 
     Parameters
@@ -117,7 +116,7 @@ def train_network(X, targets, weights, hidden, settings, seed):
 
     Returns
     -------
-    trained : TrainedNetwork
+    trained : TrainedBinaryNetwork
     """
     split_seed, network_seed, batch_seed = draw_seeds(seed, 3)
     data = TrainingRows(X, targets, weights, settings, "float32", split_seed)
@@ -130,17 +129,26 @@ def train_network(X, targets, weights, hidden, settings, seed):
         method=settings.weight_optimizer,
         adaptive_noise=settings.adaptive_noise,
     ).to(settings.torch_device)
-    training = _Training(network, data, settings, batch_seed)
+    training = _BinaryTraining(
+        network,
+        make_binary_optimizer(network, settings.learning_rate_init, settings.gamma, settings.tau),
+        data,
+        settings,
+        batch_seed,
+        n_epochs=settings.max_iter,
+        batch_size=settings.batch_size,
+        decay=cosine_decay if settings.learning_rate == "cosine" else no_decay,
+    )
     run = training.run()
     network.eval()
     has_latent = settings.weight_optimizer != "bop"
-    return TrainedNetwork(
+    return TrainedBinaryNetwork(
         layers=_layers(network, data, "hard", settings.recalibrate),
         latent_layers=_layers(network, data, "soft", settings.recalibrate) if has_latent else None,
         alphas=None if network.alphas is None else np.abs([a.item() for a in network.alphas]),
         history=run.history,
-        loss_curve=training.finished_curve(),
-        n_iter=math.ceil(run.n_iter / training.n_batches),
+        loss_curve=training.loss_curve(),
+        n_iter=training.n_epochs_of(run),
     )
 
 
@@ -155,58 +163,17 @@ def _check_rows(data, settings):
         )
 
 
-class _Training(AutogradLoop):
-    """The run of a network, with its loss in every epoch."""
+class _BinaryTraining(EpochLoop):
+    """The run of a network of binary weights, whose relaxations harden epoch by epoch."""
 
-    description = "training network"
+    def surrogate_of(self, X, targets, weights):
+        n_epochs, done = self.settings.max_iter, self.n_done / self.n_batches
+        set_temperature(self.network, _LAST_TEMPERATURE ** (done / n_epochs))
+        loss = self.loss_of(X, targets, weights)
+        return loss.item(), loss + self.network.penalty(1 + int(done), n_epochs), 0
 
-    def __init__(self, network, data, settings, seed):
-        self.n_batches = max(1, data.n_rows // settings.batch_size)
-        super().__init__(
-            network,
-            make_binary_optimizer(
-                network,
-                learning_rate=settings.learning_rate_init,
-                gamma=settings.gamma,
-                tau=settings.tau,
-            ),
-            max_iter=settings.max_iter * self.n_batches,
-            share=min(1.0, settings.batch_size / data.n_rows),
-            verbose=settings.verbose,
-            patience=settings.n_iter_no_change if settings.early_stopping else None,
-            decay=cosine_decay if settings.learning_rate == "cosine" else no_decay,
-        )
-        self._network, self._data, self._n_epochs = network, data, settings.max_iter
-        self.validates = settings.early_stopping
-        self._batches = minibatches(data.n_rows, settings.batch_size, seed)
-        self._loss_curve, self._epoch_losses = [], []
-
-    def surrogate(self):
-        self._network.train()
-        done = self.n_done / self.n_batches
-        set_temperature(self._network, _LAST_TEMPERATURE ** (done / self._n_epochs))
-        loss = self._loss(*self._data.rows(next(self._batches)))
-        return loss.item(), loss + self._network.penalty(1 + int(done), self._n_epochs), 0
-
-    def count(self, loss, n_passes):
-        super().count(loss, n_passes)
-        self._epoch_losses.append(loss)
-        if len(self._epoch_losses) == self.n_batches:
-            self._loss_curve.append(float(np.mean(self._epoch_losses)))
-            self._epoch_losses = []
-
-    def finished_curve(self):
-        """Return the mean loss of each epoch, that of one cut short included."""
-        unfinished = [float(np.mean(self._epoch_losses))] if self._epoch_losses else []
-        return self._loss_curve + unfinished
-
-    @torch.no_grad()
-    def validate(self):
-        self._network.eval()
-        return self._loss(*self._data.held_out()).item()
-
-    def _loss(self, X, targets, weights):
-        return (weights * CrossEntropy().value(self._network(X), targets)).mean()
+    def loss_of(self, X, targets, weights):
+        return (weights * CrossEntropy().value(self.network(X), targets)).mean()
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ def train_dnf(literals, targets, weights, settings, seed):
         method=settings.weight_optimizer,
         adaptive_noise=settings.adaptive_noise,
     ).to(device)
-    run = _Training(model, absent, targets, weights, settings, batch_seed).run()
+    run = _RuleTraining(model, absent, targets, weights, settings, batch_seed).run()
     return TrainedDNF(
         members=model.literals.hard().bool().cpu().numpy(),
         in_use=model.rules.hard().bool().squeeze(1).cpu().numpy(),
@@ -69,7 +69,7 @@ def train_dnf(literals, targets, weights, settings, seed):
     )
 
 
-class _Training(AutogradLoop):
+class _RuleTraining(AutogradLoop):
     """The run of all formulas.
 
     With noise the loss of a step is not that of the rules as they will be used, so these are

@@ -26,7 +26,7 @@ def make_optimizer(groups):
     return Adam(groups, betas=_BETAS, fused=True)
 
 
-def make_binary_optimizer(module, *, learning_rate, gamma, tau):
+def make_binary_optimizer(module, learning_rate, gamma, tau):
     """Return one optimizer of all parameters of a module.
 
     Parameters

@@ -1,0 +1,81 @@
+"""Training that is counted in epochs: minibatches, the mean loss of each epoch, an early stop."""
+
+import math
+
+import numpy as np
+import torch
+
+from skopu.training.autograd_loop import AutogradLoop
+from skopu.training.rows import minibatches
+
+
+class EpochLoop(AutogradLoop):
+    """The run of a network; a subclass writes ``surrogate_of`` and ``loss_of`` rows.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    optimizer : torch.optim.Optimizer
+    data : TrainingRows
+    settings : object
+        With ``early_stopping``, ``n_iter_no_change`` and ``verbose``.
+    seed : int
+        Of the order of the rows.
+    n_epochs, batch_size : int
+        All rows make a minibatch if they are fewer than ``batch_size``.
+    decay : callable
+    """
+
+    description = "training network"
+
+    def __init__(self, network, optimizer, data, settings, seed, *, n_epochs, batch_size, decay):
+        batch_size = min(batch_size, data.n_rows)
+        self.n_batches = max(1, data.n_rows // batch_size)
+        super().__init__(
+            network,
+            optimizer,
+            max_iter=n_epochs * self.n_batches,
+            share=batch_size / data.n_rows,
+            verbose=settings.verbose,
+            patience=settings.n_iter_no_change if settings.early_stopping else None,
+            decay=decay,
+        )
+        self.network, self.data, self.settings = network, data, settings
+        self.validates = settings.early_stopping
+        self._batches = minibatches(data.n_rows, batch_size, seed)
+        self._all_losses = []
+
+    def surrogate_of(self, X, targets, weights):
+        """Return what ``surrogate`` does, for these rows."""
+        raise NotImplementedError(f"{type(self).__name__} must implement surrogate_of")
+
+    def loss_of(self, X, targets, weights):
+        """Return the mean loss of these rows, a tensor."""
+        raise NotImplementedError(f"{type(self).__name__} must implement loss_of")
+
+    def surrogate(self):
+        """Return ``surrogate_of`` the next minibatch."""
+        return self.surrogate_of(*self.data.rows(next(self._batches)))
+
+    def count(self, loss, n_passes):
+        """Count a minibatch, and keep its loss for that of the epoch."""
+        super().count(loss, n_passes)
+        self._all_losses.append(loss)
+
+    @torch.no_grad()
+    def validate(self):
+        """Return the loss of the rows held out, as the network will be used."""
+        self.network.eval()
+        loss = self.loss_of(*self.data.held_out()).item()
+        self.network.train()
+        return loss
+
+    def loss_curve(self):
+        """Return the mean loss of each epoch, that of one cut short included."""
+        starts = range(0, len(self._all_losses), self.n_batches)
+        epochs = [self._all_losses[start : start + self.n_batches] for start in starts]
+        return [float(np.mean(losses)) for losses in epochs]
+
+    def n_epochs_of(self, run):
+        """Return the number of epochs that a run of this loop began."""
+        return math.ceil(run.n_iter / self.n_batches)
