@@ -31,7 +31,7 @@ def one(n_rows, n_columns, scaler):
     SupervisedBinarizer(**LITTLE, scaler=scaler).fit(X, y)
     spent = time.process_time() - start
     data = (X.nbytes + y.nbytes) / 2**20
-    print(f"{peak_megabytes() - before:.0f} {data:.0f} {spent:.1f}")
+    print(f"{peak_megabytes() - before:.1f} {data:.3f} {spent:.1f}")
 
 
 def main():
