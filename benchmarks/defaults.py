@@ -78,7 +78,7 @@ def changes(prefix="", **values):
 
 def before_ridge(transformer, *candidates):
     """Return the method of a transformer followed by ridge with its defaults."""
-    ridge = changes("ridge__", alpha=("loo", 100.0))
+    ridge = changes("ridge__", alpha=(100.0,))
     both = (
         lambda readout=readout: Pipeline([("codes", transformer()), ("ridge", readout())])
         for readout in (OPUKernelRidge, OPUKernelRidgeClassifier)
@@ -108,12 +108,12 @@ NETWORK = {"learning_rate_init": (3e-3, 1e-2), "max_iter": (300,)}
 METHODS = {
     "OPUKernelRidge": Method(
         *pair("OPUKernelRidge", ("", "Classifier")),
-        changes(alpha=("loo", 100.0), binarizer=(SupervisedBinarizer(16),)),
+        changes(alpha=(100.0,), binarizer=(SupervisedBinarizer(16),)),
     ),
     "chain": Method(
         lambda: chain(OPUKernelRidge),
         lambda: chain(OPUKernelRidgeClassifier),
-        (*changes("b__", **ENCODER), *changes("r__", alpha=("loo", 100.0))),
+        (*changes("b__", **ENCODER), *changes("r__", alpha=(100.0,))),
     ),
     "End-to-End": Method(
         *pair("EndToEndOPU"),
