@@ -9,15 +9,15 @@ Isolated (equation 10). For squared error :math:`J_\kappa = (y - m)^2 + \kappa V
 the mean and variance of f over codes.
 """
 
+from dataclasses import dataclass, field, replace
 from numbers import Real
 
 import torch
 
-from skopu.exceptions import IncompatiblePartsError
-
 KAPPAS = {"auto": 1.0, "end_to_end": 1.0, "isolated": 0.0}
 
 
+@dataclass(frozen=True, eq=False)
 class Costs:
     r"""Costs of the draws of a minibatch, and of other predictions in their place.
 
@@ -33,16 +33,15 @@ class Costs:
     squared error; for cross-entropy it leaves a bias of order 1/S, from the curvature of the
     softmax.
 
-    Parameters
-    ----------
-    loss : object with ``value`` and ``slope``
-    kappa : float
-    predictions : Tensor of shape (S, n, q)
-        Of the draws, with the graph of the readout.
-    targets : Tensor of shape (n, q)
+    They are made by ``Objective.costs``, whole, and not to be changed.
 
     Attributes
     ----------
+    loss : object with ``value`` and ``slope``
+    kappa : float
+    targets : Tensor of shape (n, q)
+    slopes : Tensor of shape (S, n, q) or None
+        :math:`(1 - \kappa) g_s`; None if kappa is 1.
     values : Tensor of shape (S, n)
         Costs of the draws. They carry the graph of the readout: their mean over draws is the
         readout's surrogate.
@@ -51,8 +50,6 @@ class Costs:
         encoder's gradient unbiased. Detached; zeros if there is one draw.
     probes : Tensor of shape (m, S, n) or None
         Costs of the codes that the estimator asked to have tried; detached.
-    slopes : Tensor of shape (S, n, q) or None
-        :math:`(1 - \kappa) g_s`; None if kappa is 1.
     forms : QuadraticForm or None
         The readout as a function of bits: exact for estimators that need a known matrix,
         fitted to the device's answers for those that say ``fits_forms``; detached.
@@ -62,15 +59,16 @@ class Costs:
         Share of the training done, in [0, 1].
     """
 
-    def __init__(self, loss, kappa, predictions, targets):
-        self.loss, self.kappa, self.targets = loss, kappa, targets
-        fixed = predictions.detach()
-        self.slopes = None
-        if kappa != 1:
-            self.slopes = (1 - kappa) * loss.slope(mean_of_others(fixed), targets)
-        self.values = self.of(predictions)
-        self.baselines = self.baseline_of(fixed)
-        self.probes, self.forms, self.learned, self.progress = None, None, {}, 0.0
+    loss: object
+    kappa: float
+    targets: torch.Tensor
+    slopes: torch.Tensor | None = None
+    values: torch.Tensor | None = None
+    baselines: torch.Tensor | None = None
+    probes: torch.Tensor | None = None
+    forms: object = None
+    learned: dict = field(default_factory=dict)
+    progress: float = 0.0
 
     def of(self, predictions):
         """Costs (..., S, n) of predictions (..., S, n, q), one for each draw."""
@@ -102,9 +100,14 @@ class Objective:
         self.kappa = kappa
 
     @property
-    def min_draws(self):
-        """Smallest number of draws: without a second one there is no mean of the others."""
-        return 1 if self.kappa == 1 else 2
+    def is_end_to_end(self):
+        """Whether the cost of a draw is a loss of its own, whatever the other draws are."""
+        return self.kappa == 1
+
+    @property
+    def needs_residuals(self):
+        """Whether the cost of a draw takes a residual that must not come from that draw."""
+        return not self.is_end_to_end
 
     def value(self, predictions, targets):
         """Estimate J row by row, shape (n,), from predictions (S, n, q)."""
@@ -114,9 +117,36 @@ class Objective:
             value = self.kappa * risk + (1 - self.kappa) * value
         return value
 
-    def costs(self, predictions, targets):
-        """Return the ``Costs`` of predictions (S, n, q) for targets (n, q)."""
-        return Costs(self.loss, self.kappa, predictions, targets)
+    def costs(self, predictions, targets, *, probes=None, forms=None, learned=None, progress=0.0):
+        """Return the ``Costs`` of draws.
+
+        Parameters
+        ----------
+        predictions : Tensor of shape (S, n, q)
+            Of the draws, with the graph of the readout.
+        targets : Tensor of shape (n, q)
+        probes : Tensor of shape (m, S, n, q) or None, default=None
+            Predictions of the codes that the estimator wants to be tried.
+        forms, learned, progress
+            As in ``Costs``.
+
+        Returns
+        -------
+        costs : Costs
+        """
+        fixed, slopes = predictions.detach(), None
+        if not self.is_end_to_end:
+            slopes = (1 - self.kappa) * self.loss.slope(mean_of_others(fixed), targets)
+        rule = Costs(self.loss, self.kappa, targets, slopes)
+        return replace(
+            rule,
+            values=rule.of(predictions),
+            baselines=rule.baseline_of(fixed),
+            probes=None if probes is None else rule.of(probes.detach()),
+            forms=forms,
+            learned=learned or {},
+            progress=progress,
+        )
 
 
 def mean_of_others(values):
@@ -132,34 +162,3 @@ def resolve_kappa(objective):
     if isinstance(objective, Real):
         return float(objective)
     return KAPPAS[objective]
-
-
-def check_parts(gradient, objective, device, learn_gamma=None):
-    """Raise ``IncompatiblePartsError`` if these cannot train together, before any pass."""
-    name = type(gradient).__name__
-    gradient.check()
-    if not gradient.uses_device:
-        if learn_gamma:
-            raise IncompatiblePartsError(
-                f"{name} trains without features, so there is no gamma to learn: use "
-                "gradient='loo', or a number as gamma."
-            )
-        return
-    if gradient.n_draws < objective.min_draws:
-        raise IncompatiblePartsError(
-            f"{name}(n_draws={gradient.n_draws}) cannot serve an objective with "
-            f"kappa={objective.kappa:g}, which takes the residual of a draw from the other "
-            "draws: use n_draws=2 or more, or objective='end_to_end'."
-        )
-    if gradient.coupled_draws and objective.kappa != 1:
-        raise IncompatiblePartsError(
-            f"{name} couples its draws, but an objective with kappa={objective.kappa:g} takes the "
-            "residual of a draw from independent others: use objective='end_to_end', or "
-            "gradient='loo'."
-        )
-    if gradient.needs_known_matrix and not device.known_matrix:
-        raise IncompatiblePartsError(
-            f"{name} needs the matrix of the device, and that of {type(device).__name__} is "
-            "unknown: use gradient='loo' or 'quadratic', which treat the device as a black box, or "
-            "measure it with skopu.devices.calibrate."
-        )

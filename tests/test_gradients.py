@@ -7,6 +7,8 @@ unbiased (the t statistics are normal at this many draws). Seeds are fixed, so a
 passes once passes always.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,8 @@ from skopu.gradients import (
     resolve_gradient,
 )
 from skopu.losses import CrossEntropy, SquaredError
-from skopu.objectives import KAPPAS, Objective, check_parts, mean_of_others, resolve_kappa
+from skopu.objectives import KAPPAS, Objective, mean_of_others, resolve_kappa
+from skopu.training.needs import check_parts
 
 N_REPEATS = 40_000
 FALSE_ALARM = 1e-6
@@ -75,13 +78,13 @@ class Case:
 
     def costs(self, gradient, draws, kappa, forms=None):
         """What the joint model hands to the estimator."""
-        targets = self.targets.expand(draws.codes.shape[1], -1)
-        costs = Objective(self.loss, kappa).costs(self.predictions(draws.codes), targets)
-        costs.forms = forms or self.forms
-        costs.learned = gradient.learned(draws.codes.shape[-1])
-        if draws.probes is not None:
-            costs.probes = costs.of(self.predictions(draws.probes))
-        return costs
+        return Objective(self.loss, kappa).costs(
+            self.predictions(draws.codes),
+            self.targets.expand(draws.codes.shape[1], -1),
+            probes=None if draws.probes is None else self.predictions(draws.probes),
+            forms=forms or self.forms,
+            learned=gradient.learned(draws.codes.shape[-1]),
+        )
 
     def estimates(self, gradient, kappa, n_repeats=N_REPEATS, forms=None, change=None):
         """Independent gradients, one a row, shape (n_repeats, k)."""
@@ -89,7 +92,7 @@ class Case:
         draws = gradient.draw(logits, torch.Generator().manual_seed(1))
         costs = self.costs(gradient, draws, kappa, forms)
         if change is not None:
-            change(costs, self.predictions(draws.codes))
+            costs = change(costs, self.predictions(draws.codes))
         gradient.surrogate(logits, draws, costs).sum().backward()
         return logits.grad.numpy()
 
@@ -139,8 +142,11 @@ def test_shared_residual_is_biased(n_outputs):
 
     def share(costs, predictions):
         slope = case.loss.slope(predictions.mean(0), costs.targets)
-        costs.values = (slope * predictions).sum(-1)
-        costs.baselines = (slope * mean_of_others(predictions)).sum(-1)
+        return replace(
+            costs,
+            values=(slope * predictions).sum(-1),
+            baselines=(slope * mean_of_others(predictions)).sum(-1),
+        )
 
     estimates = case.estimates(LeaveOneOut(n_draws), 0.0, change=share)
     assert largest_t(estimates, case.exact_gradient(0.0)) > threshold(6)
@@ -228,6 +234,12 @@ def test_one_draw_by_hand():
     torch.testing.assert_close(logits.grad, expected)
 
 
+def test_costs_are_not_to_be_changed():
+    costs = Objective(SquaredError(), 1.0).costs(torch.zeros(2, 3, 1), torch.zeros(3, 1))
+    with pytest.raises(FrozenInstanceError):
+        costs.forms = None
+
+
 def test_value_of_the_objective():
     """Oracle: (y - m)^2 + kappa V for the draws taken as the whole distribution."""
     predictions = torch.tensor([[[1.0]], [[2.0]], [[6.0]]], dtype=torch.float64)
@@ -310,6 +322,22 @@ class TestPairing:
     def test_parameters_must_be_positive(self, gradient, name):
         with pytest.raises(ValueError, match=f"{type(gradient).__name__} needs {name}"):
             check_parts(gradient, Objective(SquaredError(), 1.0), SimulatedOPU())
+
+    def test_every_need_is_an_attribute_of_both(self):
+        """Oracle: the classes; a need that nobody declares would never be checked."""
+        parts = {"objective": Objective(SquaredError(), 1.0), "device": BlackBox()}
+        for need in NEEDS:
+            if need.asker != "readout":
+                assert hasattr(parts.get(need.asker, LeaveOneOut()), need.asks)
+            assert hasattr(parts.get(need.giver, LeaveOneOut()), need.has)
+
+    def test_exact_is_a_way_of_training_without_draws(self):
+        """Oracle: the loss that it trains on needs no draws; it has none of their methods."""
+        exact = resolve_gradient("exact")
+        assert not hasattr(exact, "draw")
+        assert not hasattr(exact, "surrogate")
+        for kappa in (0.0, 1.0):
+            check_parts(exact, Objective(SquaredError(), kappa), BlackBox())
 
     def test_names_of_kappa(self):
         assert {name: resolve_kappa(name) for name in KAPPAS} == KAPPAS

@@ -217,7 +217,7 @@ class SupervisedBinarizer(
             StrOptions({"auto", "end_to_end", "isolated"}),
             Interval(Real, 0, 1, closed="both"),
         ],
-        "gradient": [str, HasMethods(["draw", "surrogate"])],
+        "gradient": [str, HasMethods(["check"])],
         "loss": [StrOptions({"auto", "squared_error", "cross_entropy"})],
         "scaler": [StrOptions({"standard", "quantile"}), None],
         "weights": [StrOptions({"real", "binary"})],

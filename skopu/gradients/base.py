@@ -33,7 +33,35 @@ class Draws(NamedTuple):
     probes: torch.Tensor | None = None
 
 
-class GradientEstimator(BaseEstimator):
+class WayOfTraining(BaseEstimator):
+    """What ``gradient`` may be: a way of training an encoder, with what it needs as data.
+
+    Attributes
+    ----------
+    uses_device : bool
+        Whether training sends codes through the device.
+    unbiased : bool
+        Whether the mean of its gradients is the gradient of the objective.
+    coupled_draws : bool
+        Whether the draws of a row depend on each other, so that none can serve as a baseline
+        or residual for another.
+    has_residuals : bool
+        Whether the residual of a draw can be had from elsewhere, as from another draw.
+    needs_known_matrix : bool
+        Whether it needs a device whose matrix is known; the costs then bring ``forms``.
+    """
+
+    uses_device = True
+    unbiased = True
+    coupled_draws = False
+    has_residuals = True
+    needs_known_matrix = False
+
+    def check(self):
+        """Raise ValueError if a parameter cannot be used."""
+
+
+class GradientEstimator(WayOfTraining):
     r"""Base class: draws codes, and turns their costs into a surrogate loss.
 
     The encoder gives logits; codes are drawn from them; the device and the readout answer;
@@ -62,19 +90,18 @@ class GradientEstimator(BaseEstimator):
         Whether it needs a device whose matrix is known; the costs then bring ``forms``.
     fits_forms : bool
         Whether it wants ``forms`` fitted to the device's answers, known or not.
-    uses_device : bool
-        Whether training sends codes through the device.
     """
 
     min_draws = 1
-    unbiased = True
-    coupled_draws = False
-    needs_known_matrix = False
     fits_forms = False
-    uses_device = True
 
     def __init__(self, n_draws=4):
         self.n_draws = n_draws
+
+    @property
+    def has_residuals(self):
+        """Whether there is another draw to take the residual of a draw from."""
+        return self.n_draws > 1
 
     def check(self):
         """Raise ValueError if ``n_draws`` is not an integer of at least ``min_draws``."""

@@ -15,12 +15,13 @@ from skopu._core.tensors import to_numpy
 from skopu.exceptions import DeviceFault
 from skopu.gradients import resolve_gradient
 from skopu.losses import LOSSES
-from skopu.objectives import Objective, check_parts, resolve_kappa
+from skopu.objectives import Objective, resolve_kappa
 from skopu.training.autograd_loop import AutogradLoop
 from skopu.training.binary_exact import BinaryExactModel
 from skopu.training.encoders import make_encoder
 from skopu.training.exact import ExactModel
 from skopu.training.joint import JointModel
+from skopu.training.needs import check_parts
 from skopu.training.optimizers import share_with_bop
 from skopu.training.penalty import choose_penalty
 from skopu.training.rows import TrainingRows, minibatches

@@ -205,16 +205,22 @@ class JointModel(nn.Module):
 
     def costs(self, draws, predictions, targets):
         """Return the ``Costs`` of draws, with what the gradient estimator has asked for."""
-        costs = self.objective.costs(predictions, targets)
-        costs.learned, costs.progress = self.learned, self.progress
         with torch.no_grad():
-            if draws.probes is not None:
-                costs.probes = costs.of(self.predict(draws.probes))
-            if self.gradient.needs_known_matrix:
-                costs.forms = self._forms(self._known_intensities())
-            elif self.gradient.fits_forms:
-                costs.forms = self._forms(self._fitted)
-        return costs
+            probes = None if draws.probes is None else self.predict(draws.probes)
+            forms = self._wanted_forms()
+        return self.objective.costs(
+            predictions,
+            targets,
+            probes=probes,
+            forms=forms,
+            learned=self.learned,
+            progress=self.progress,
+        )
+
+    def _wanted_forms(self):
+        if self.gradient.needs_known_matrix:
+            return self._forms(self._known_intensities())
+        return self._forms(self._fitted) if self.gradient.fits_forms else None
 
     @torch.no_grad()
     def loss(self, X, targets, weights):
