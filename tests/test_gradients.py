@@ -7,7 +7,7 @@ unbiased (the t statistics are normal at this many draws). Seeds are fixed, so a
 passes once passes always.
 """
 
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -34,9 +34,10 @@ from skopu.gradients import (
     SigmoidSurrogate,
     resolve_gradient,
 )
+from skopu.gradients.relaxations import gumbel_sigmoid
 from skopu.losses import CrossEntropy, SquaredError
 from skopu.objectives import KAPPAS, Objective, mean_of_others, resolve_kappa
-from skopu.training.needs import check_parts
+from skopu.training.needs import NEEDS, check_parts
 
 N_REPEATS = 40_000
 FALSE_ALARM = 1e-6
@@ -222,6 +223,39 @@ def test_variances_are_ordered(n_outputs):
     assert local < 0.5 * per_pass["LeaveOneOut"]
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.7])
+@pytest.mark.parametrize("kappa", [1.0, 0.3])
+def test_rebar_has_a_baseline(eta, kappa):
+    """Oracle: leave-one-out of what the relaxed control variate leaves, plus its slope.
+
+    For eta = 0 that is ``LeaveOneOut`` itself; without the baselines it would be as unbiased, and
+    only vary more.
+    """
+    case, gradient = Case(SquaredError(), 1.0), REBAR(3, eta=eta, temperature=0.4)
+    logits = case.logits.repeat(5, 1).requires_grad_()
+    draws = gradient.draw(logits, torch.Generator().manual_seed(0))
+    costs = case.costs(gradient, draws, kappa)
+    (found,) = torch.autograd.grad(gradient.surrogate(logits, draws, costs).sum(), logits)
+
+    (expected,) = torch.autograd.grad(
+        LeaveOneOut(3).surrogate(logits, draws, costs).sum(), logits, retain_graph=True
+    )
+    if eta:
+        first, fresh = draws.uniforms
+        given = gradient._given(logits, draws.codes, fresh)
+        relaxed, again = (
+            case.forms.mean(gumbel_sigmoid(logits, u, gradient.temperature)) for u in (first, given)
+        )
+        control = replace(
+            costs, values=costs.of(again), baselines=costs.baseline_of(again).detach()
+        )
+        left = LeaveOneOut(3).surrogate(logits, draws, control).sum()
+        slope = (costs.of(relaxed) - costs.of(again)).mean(0).sum()
+        (correction,) = torch.autograd.grad(slope - left, logits)
+        expected = expected + eta * correction
+    torch.testing.assert_close(found, expected)
+
+
 def test_one_draw_by_hand():
     """Oracle: equation 7 written out: cost times z - p."""
     logits = torch.tensor([[0.3, -1.0]], dtype=torch.float64, requires_grad=True)
@@ -264,6 +298,21 @@ def test_slope_of_the_loss(loss):
     targets = torch.eye(3, dtype=torch.float64)[[0, 1, 2, 1]]
     loss.value(predictions, targets).sum().backward()
     torch.testing.assert_close(loss.slope(predictions.detach(), targets), predictions.grad)
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), CrossEntropy()])
+def test_price_of_the_variance_is_tight(loss):
+    """Oracle: two opposite predictions about the steepest point of the loss, in closed form.
+
+    E[L] - L(E f) comes to ``curvature`` times the variance there, so that no smaller number
+    bounds it. The error of the expansion is of the order of the squared distance, 1e-4.
+    """
+    step = torch.tensor([[0.01, -0.01]], dtype=torch.float64)
+    target = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    risk = (loss.value(step, target) + loss.value(-step, target)) / 2
+    rise = risk - loss.value(torch.zeros_like(step), target)
+    share = (rise / step.square().sum()).item()
+    assert (1 - 1e-3) * loss.curvature < share <= (1 + 1e-9) * loss.curvature
 
 
 @pytest.mark.parametrize("name", [name for name in GRADIENTS if GRADIENTS[name].uses_device])

@@ -1,6 +1,9 @@
 """Biased gradients, each against a closed form of what it does estimate."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 from scipy import integrate
 from test_gradients import Case, largest_t, threshold
@@ -105,6 +108,23 @@ def test_adaptive_noise():
     assert np.linalg.norm(silent - plain) < 0.05 * scale
     noisy = case.estimates(AdaptiveNoise(2), 1.0, 50_000).mean(0)
     assert np.linalg.norm(noisy - plain) > 0.05 * scale
+
+
+def test_noise_scales_of_the_encoder_are_learned():
+    """Oracle: finite differences of the cost of the perturbed codes, in float64."""
+    case, gradient = Case(SquaredError(), 1.5), AdaptiveNoise(2)
+    logits = case.logits.repeat(4, 1)
+    draws = gradient.draw(logits, torch.Generator().manual_seed(0))
+
+    def cost(scale):
+        costs = replace(case.costs(gradient, draws, 0.6), learned={"noise_scale": scale})
+        return gradient.surrogate(logits, draws, costs).sum()
+
+    scale = torch.linspace(0.1, 0.4, 6, dtype=torch.float64, requires_grad=True)
+    (found,) = torch.autograd.grad(cost(scale), scale)
+    for bit, step in enumerate(1e-5 * torch.eye(6, dtype=torch.float64)):
+        slope = (cost(scale + step) - cost(scale - step)).item() / 2e-5
+        assert found[bit].item() == pytest.approx(slope, rel=1e-6)
 
 
 def test_straight_through_keeps_the_value():

@@ -19,6 +19,7 @@ from skopu.training.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
 from skopu.training.joint import JointModel
 from skopu.training.penalty import PENALTIES
+from skopu.training.readout import ReadoutLayer
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
 
@@ -95,6 +96,24 @@ def exact_models(loss, n_outputs, n_models=4):
         pairs.diagonal(dim1=1, dim2=3).zero_()
     targets = torch.softmax(torch.randn(2, 9, n_outputs, generator=source).double(), -1)
     return models, X, targets, torch.rand(2, 9, generator=source).double()
+
+
+@pytest.mark.parametrize("learn_gamma", ["scalar", "feature"])
+def test_features_are_multiplied_by_the_square_of_gamma(learn_gamma):
+    """Oracle: equation 13 written out, b + sum_j w_j gamma_j^2 f_j, for features by hand."""
+    generator = torch.Generator().manual_seed(0)
+    intensities = torch.rand(50, 7, generator=generator, dtype=torch.float64) * 5
+    popcounts = torch.randint(1, 9, (50,), generator=generator).double()
+    layer = ReadoutLayer(intensities, popcounts, 2, learn_gamma).double()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_(generator=generator)
+    features = (intensities - popcounts[:, None] * layer.gain) / layer.scale
+    last = (popcounts - popcounts.mean()) / popcounts.std(correction=0)
+    features = torch.cat([features, last[:, None]], 1)
+    gamma = torch.tensor(layer.gamma(), dtype=torch.float64)
+    expected = layer.bias + (gamma**2 * features) @ layer.weight
+    torch.testing.assert_close(layer(intensities.matmul, popcounts), expected)
 
 
 class TestExactModels:
