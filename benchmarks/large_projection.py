@@ -21,8 +21,8 @@ from machine import describe, peak_megabytes
 from scipy import fft
 
 from skopu import OPURandomFeatures, opu_kernel
+from skopu._core.integer_product import integers_win
 from skopu.devices import SimulatedOPU
-from skopu.devices.integer_gemm import integers_win
 from skopu.devices.structured import choose_shape
 
 SIZE = 100_000
@@ -118,7 +118,7 @@ def dense(options):
     codes = np.random.default_rng(0).integers(0, 2, size=(2048, SIZE), dtype=np.uint8)
     opu = SimulatedOPU(n_jobs=options.threads)
     n_components = SIZE if options.whole else 256
-    integers_win()  # loads torch
+    integers_win("codes")  # loads torch
     if not options.whole:
         # As if all of D were asked for: R does not fit, so nothing is kept.
         opu.set_params(max_memory=0)

@@ -20,8 +20,8 @@ from sklearn.kernel_approximation import PolynomialCountSketch, RBFSampler
 from threadpoolctl import threadpool_limits
 
 from skopu import OPURandomFeatures
+from skopu._core.integer_product import integers_win
 from skopu.devices import SimulatedOPU
-from skopu.devices.integer_gemm import integers_win
 
 CENTRE = {"n": 1000, "k": 784, "D": 4096}
 SIZES = {
@@ -86,7 +86,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="the three smallest of each size")
     options = parser.parse_args()
-    integers_win()  # loads torch
+    integers_win("codes")  # loads torch
     print(f"{describe()}\n\nmilliseconds / megabytes\n")
     print(f"| n | k | D | {' | '.join(METHODS)} |\n{'|---' * (3 + len(METHODS))}|")
     found = {}

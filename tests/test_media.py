@@ -11,12 +11,18 @@ import torch
 from threadpoolctl import threadpool_info
 
 from skopu import OPUKernelRidge, OPURandomFeatures, opu_kernel
-from skopu.devices import Camera, PhaseShiftingHolography, SimulatedOPU, integer_gemm
+from skopu._core.integer_product import (
+    choose_product,
+    float_product,
+    integer_product,
+    integers_win,
+)
+from skopu.devices import Camera, PhaseShiftingHolography, SimulatedOPU, gaussian
 from skopu.devices.structured import StructuredMedium, choose_shape
 from skopu.devices.threads import count_threads, one_openmp_thread, run_tasks
 from skopu.devices.tiles import LARGEST_ENTRY, quantiles, scale
 
-PRODUCTS = [integer_gemm.integer_product, integer_gemm.float_product]
+PRODUCTS = [integer_product, float_product]
 MEDIA = ["gaussian", "structured"]
 
 
@@ -50,7 +56,7 @@ def spy_on_products(monkeypatch, product):
         calls.append(1)
         return product(*operands)
 
-    monkeypatch.setattr(integer_gemm, "choose_product", lambda n: counted)
+    monkeypatch.setattr(gaussian, "choose_product", lambda n, kind: counted)
     return calls
 
 
@@ -68,7 +74,7 @@ class TestSameNumbers:
         squares = np.square(real, dtype=np.float32) + np.square(imaginary, dtype=np.float32)
         np.testing.assert_array_equal(found, squares * scale() ** 2)
 
-    @pytest.mark.parametrize("n_bits", [50, integer_gemm.MAX_BITS + 100])
+    @pytest.mark.parametrize("n_bits", [50, gaussian._BITS + 100])
     def test_stored_or_made_again_integer_or_float(self, n_bits, rng, monkeypatch):
         codes = rng.integers(0, 2, size=(9, n_bits), dtype=np.uint8)
         expected = SimulatedOPU(1).project(codes, 300)
@@ -100,12 +106,13 @@ class TestSameNumbers:
         """Without VNNI, and without loading torch; ONEDNN_MAX_CPU_ISA is read once a process."""
         script = (
             "import hashlib, sys, numpy as np;"
-            "from skopu.devices import SimulatedOPU, integer_gemm;"
+            "from skopu._core.integer_product import integer_product;"
+            "from skopu.devices import SimulatedOPU, gaussian;"
             "codes = np.random.default_rng(0).integers(0, 2, size=(40, 500), dtype=np.uint8);"
             "codes[0] = 1;"
             "floats = SimulatedOPU().project(codes, 700);"
             "print('torch' in sys.modules);"
-            "integer_gemm.choose_product = lambda n: integer_gemm.integer_product;"
+            "gaussian.choose_product = lambda n, kind: integer_product;"
             "integers = SimulatedOPU().project(codes, 700);"
             "print('torch' in sys.modules);"
             "print(*(hashlib.sha256(f.tobytes()).hexdigest() for f in (floats, integers)))"
@@ -129,30 +136,30 @@ class TestProduct:
     def test_without_the_private_function_floats_are_used(self, broken, rng, monkeypatch):
         codes = rng.integers(0, 2, size=(5, 30), dtype=np.uint8)
         expected = SimulatedOPU().project(codes, 20)
-        integer_gemm.integers_win.cache_clear()
+        integers_win.cache_clear()
         if broken is None:
             monkeypatch.delattr(torch, "_int_mm")
         else:
             monkeypatch.setattr(torch, "_int_mm", broken)
         try:
-            assert integer_gemm.choose_product(10**12) is integer_gemm.float_product
+            assert choose_product(10**12, "codes") is float_product
             np.testing.assert_array_equal(SimulatedOPU().project(codes, 20), expected)
         finally:
-            integer_gemm.integers_win.cache_clear()
+            integers_win.cache_clear()
 
     def test_wrong_sums_are_found_out(self, monkeypatch):
         """A processor that saturates sums of pairs at 16 bits would do this."""
         right = torch._int_mm
 
-        def saturated(codes, block, out):
-            return out.copy_(right(codes, block).clamp(-32767, 32767))
+        def saturated(codes, block, **out):
+            return right(codes, block).clamp(-32767, 32767)
 
         monkeypatch.setattr(torch, "_int_mm", saturated)
-        integer_gemm.integers_win.cache_clear()
+        integers_win.cache_clear()
         try:
-            assert not integer_gemm.integers_win()
+            assert not integers_win("codes")
         finally:
-            integer_gemm.integers_win.cache_clear()
+            integers_win.cache_clear()
 
     @pytest.mark.parametrize("n_codes", [1, 2, 16, 17])
     @pytest.mark.parametrize("n_bits", [1, 2, 16, 33])
@@ -164,7 +171,7 @@ class TestProduct:
         expected = codes.astype(int) @ block.astype(int).T
         for given in (codes, np.broadcast_to(codes[:1], codes.shape), codes[0][None]):
             memory = np.full((len(given), n_columns), np.nan, dtype=np.float32)
-            found = integer_gemm.integer_product(given, block, memory)
+            found = integer_product(given, block.T, memory)
             wanted = expected if given is codes else np.repeat(expected[:1], len(given), 0)
             np.testing.assert_array_equal(found, wanted)
 

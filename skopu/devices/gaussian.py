@@ -6,13 +6,15 @@ from functools import partial
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from skopu.devices import integer_gemm
+from skopu._core.integer_product import choose_product, integer_product
+from skopu._core.interrupts import restoring
 from skopu.devices.threads import count_threads, one_openmp_thread, run_tasks, slices
 from skopu.devices.tiles import LARGEST_ENTRY, TILE_COMPONENTS, fill_block, scale
 
 _ROWS = 1000  # codes multiplied at a time
 _SUMS = 2**22  # of either part at a time: a product is faster the more it has of both sides
 _ROWS_TO_A_BLOCK = 2**13  # codes to a block of R, where that has to be made again each time
+_BITS = 2**14  # multiplied at a time, a multiple of a tile's: float32 holds the sums over them
 _STRIP = 2**18  # sums that are squared and added at a time, so that they stay in the cache
 
 
@@ -59,9 +61,11 @@ class GaussianMedium:
 
     def _fill(self, codes, out, finish, n_jobs):
         """Let ``finish`` turn sums into the rows and columns of ``out`` that belong to them."""
-        product = integer_gemm.choose_product(2 * codes.size * self.n_components)
-        if product is integer_gemm.integer_product:
-            n_threads, limits = count_threads(n_jobs), one_openmp_thread
+        product = choose_product(2 * codes.size * self.n_components, "codes")
+        if product is integer_product:
+            n_threads = count_threads(n_jobs)
+            # One thread because OpenMP has one needs no limit, which takes 0.1 ms to set.
+            limits = nullcontext if n_jobs is None and n_threads == 1 else one_openmp_thread
         else:
             # The BLAS divides a product among threads itself.
             n_threads, limits = 1, partial(_limit_blas, n_jobs)
@@ -96,10 +100,10 @@ class GaussianMedium:
     def _sums(self, codes, components, product, memory):
         """Rz before scaling, whole numbers: real and imaginary parts, (n, c) each."""
         memory = memory.reshape(2, len(codes), -1)
-        chunks = slices(self.n_bits, integer_gemm.MAX_BITS)
+        chunks = slices(self.n_bits, _BITS)
         if len(chunks) == 1:
             return [
-                product(codes, part, out)
+                product(codes, part.T, out, LARGEST_ENTRY)
                 for part, out in zip(self._block(components, chunks[0]), memory, strict=True)
             ]
         # float32 holds the sums, up to 127 k, while they stay below 2^24.
@@ -108,7 +112,7 @@ class GaussianMedium:
         for bits in chunks:
             block = self._block(components, bits)
             for part in range(2):
-                sums[part] += product(codes[:, bits], block[part], memory[part])
+                sums[part] += product(codes[:, bits], block[part].T, memory[part], LARGEST_ENTRY)
         return sums
 
     def _store(self, n_threads):
@@ -140,7 +144,7 @@ def _limit_blas(n_jobs):
     # Looking for the libraries takes 2 ms, more than a product of a few codes.
     if n_jobs is None:
         return nullcontext()
-    return threadpool_limits(count_threads(n_jobs), user_api="blas")
+    return restoring(partial(threadpool_limits, count_threads(n_jobs), user_api="blas"))
 
 
 def _add_squares(real, imaginary, intensities):

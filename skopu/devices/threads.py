@@ -3,11 +3,12 @@
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 
 from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
 
+from skopu._core.interrupts import restoring
 from skopu._core.validation import openmp_threads
 
 
@@ -69,7 +70,7 @@ def one_openmp_thread():
 
     # torch sets up a thread's OpenMP at its first use, which would undo the limit.
     torch.get_num_threads()
-    with _openmp().limit(limits=1):
+    with restoring(partial(_openmp().limit, limits=1)):
         yield
 
 
