@@ -116,7 +116,7 @@ class SupervisedBinarizer(
         The device trained through; use the one that the codes are meant for.
     encoder_penalty : float or "auto", default="auto"
         :math:`\lambda_{enc}`. Larger values make softer decisions: less overfitting on noisy
-        targets, less accuracy on smooth ones. "auto": the best of 0.0001, 0.001, 0.01 and 0.1 by
+        targets, less accuracy on smooth ones. "auto": the best of 0.0001, 0.001, 0.01, 0.1 and 1 by
         three-fold cross-validation on the training rows; the candidates are trained side by
         side, exactly and without a device, so the choice costs no pass.
     readout_penalty : float, default=1e-3

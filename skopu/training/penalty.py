@@ -7,7 +7,11 @@ from skopu.training.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
 from skopu.training.optimizers import cosine_decay, make_optimizer
 
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+# The last is for noise: without it diabetes, of which a line explains all that can be explained,
+# was overfitted to a test R2 of .01 where a line has .37. 3 and 10 were tried too and never chosen
+# (diabetes, german, eeg, protein, powerplant). At 1, readout penalties from .001 to .1 and kappas
+# of .1 and 1 move that R2 by .05 at most: they are no candidates.
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _N_FOLDS = 3
 _READOUT_PENALTY = 1e-3
 _KAPPA = 0.1  # held-out rows are judged as if ten draws were averaged, a tenth of the variance
