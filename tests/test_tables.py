@@ -112,6 +112,8 @@ LAYOUTS = {
     "commented names": "# " + table(),
     "title above": "Table 3: colours\n\n" + table(),
     "title filled up with separators": "Table 3;;\n" + table(";"),
+    "comments of other kinds": "% by hand, in 2019, by us\n// and, again, by, us\n" + table(),
+    "separator at the end of the names": table(";").replace("y\n", "y;\n"),
     "a sum below": table() + "30 rows\n",
     "a source below": table() + '"Source: all of us, 2020"\n',
     "cut in the last row": table() + "5",
@@ -247,6 +249,33 @@ def test_short_rows_are_said(read):
     assert any("2 row(s), the first in line 6, have fewer cells" in n for n in problem.notes)
 
 
+def test_lines_above_the_names_may_have_cells(read):
+    """Oracle: the values, in a file of the World Bank, whose columns are named by years."""
+    rows = [f'"C{i % 7}","{i * 1.5}","{i % 9}","{i}",' for i in range(N_ROWS)]
+    above = [
+        '"Data Source","World Development Indicators",',
+        "",
+        '"Last Updated","2020-07-01",',
+        "",
+    ]
+    problem = read("\n".join([*above, '"Country","1960","1961","2019",', *rows]), "2019")
+    assert list(problem.X.columns) == ["Country", "1960", "1961"]
+    np.testing.assert_allclose(problem.X["1960"], [i * 1.5 for i in range(N_ROWS)])
+
+
+def test_names_repeated_in_the_middle_are_no_row(read):
+    """Oracle: two files, one below the other."""
+    problem = read(table() + table())
+    np.testing.assert_allclose(problem.X["size"], SIZES + SIZES)
+    assert "skipped: 1 line(s) that are a repetition of the column names." in problem.notes
+
+
+def test_a_target_is_found_by_its_name(read, refusal):
+    """Oracle: spaces around a name are no part of it; another case is another name."""
+    assert_is_the_table(read(table(), " y "))
+    assert "did you mean 'y'?" in refusal(table(), "Y")
+
+
 def test_repeated_names_are_numbered(read, refusal):
     """Oracle: pandas' way to name them; a target must be one column."""
     text = "x,x,y\n" + "\n".join(f"{i}.5,{i % 7},{i}.25" for i in range(N_ROWS))
@@ -371,6 +400,7 @@ def test_what_is_no_number_by_any_one_convention_is_text(read, cells):
         ("x\ty\n1,234\t5\n2,345\t6\n", 1234, True),
         ("x;y\n1,234;5\n2,345;6\n", 1.234, True),
         ("x,y\n1.234,5\n2.345,6\n", 1.234, False),
+        ("x;y\n1.234;5\n2.345;6\n", 1.234, True),
         # Another column decides.
         ("x;y\n1,234;0.5\n2,345;1.5\n", 1234, True),
         ("x;y\n1.234;0,5\n2.345;1,5\n", 1234, True),
@@ -389,6 +419,26 @@ def test_no_advice_goes_in_a_circle(refusal):
     """Oracle: the message names the cell that is no number, whatever stands first."""
     cells = [f"{i},5" for i in range(N_ROWS - 1)] + ["12 kg"]
     assert "holds text such as '12 kg'" in refusal(column(cells), "x", "regression")
+    cells = [f"{i}{',.'[i % 2]}5" for i in range(N_ROWS)]
+    assert "such as '0,5' and '1.5' together" in refusal(column(cells), "x", "regression")
+
+
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        (["1.5", "12 kg", "3", "4"], "'12 kg'"),
+        (["1", "5%", "3", "4"], "'1' and '5%' together"),
+        (["1.5", "$2", "€3"], "cells of several kinds"),
+        (["00501", "99950"], None),
+        (["a", "b", "3"], None),
+    ],
+)
+def test_what_keeps_a_column_from_being_numbers_is_said(read, cells, shown):
+    """Oracle: the cells."""
+    text = "x,z,y\n" + "".join(f"{cells[i % len(cells)]},{i}.5,{i}\n" for i in range(N_ROWS))
+    said = [note for note in read(text).notes if "column 'x' is text" in note]
+    assert bool(said) == (shown is not None)
+    assert shown is None or shown in said[0]
 
 
 def test_infinite_cells_are_gaps_of_a_column_and_refused_as_a_target(read, refusal):

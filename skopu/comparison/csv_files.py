@@ -13,7 +13,7 @@ from skopu.comparison.problems import CLASSIFICATION, LARGEST, REGRESSION, Input
 from skopu.comparison.tables.cells import split_cells
 from skopu.comparison.tables.columns import DATE, NUMBER, TEXT, understand
 from skopu.comparison.tables.decoding import decode
-from skopu.comparison.tables.numbers import first_misfit
+from skopu.comparison.tables.numbers import first_misfit, spoiler
 from skopu.comparison.tables.sources import read_bytes, table_name
 
 _MAX_CATEGORIES = 20  # columns that one-hot encoding makes of a text column, at most
@@ -51,6 +51,7 @@ def read_csv_problem(path, target, task="auto"):
     """
     notes = []
     cells = split_cells(decode(read_bytes(path), path, notes), path, notes)
+    target = target if target in cells.columns else target.strip()
     _check_target(cells, target)
     columns = understand(cells, notes, as_numbers={target} if task == REGRESSION else ())
     goal = columns.pop(target)
@@ -71,7 +72,8 @@ def _check_target(cells, target):
         raise InputError(f"--target {target!r} is the name of several columns: rename one of them.")
     if target in names:
         return
-    near = get_close_matches(target, names, n=1, cutoff=0.5)
+    near = [name for name in names if name.lower() == target.lower()]
+    near = near or get_close_matches(target, names, n=1, cutoff=0.5)
     shown = ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
     hint = f"did you mean {near[0]!r}?" if near else f"columns: {shown}."
     if 2 * sum(first_misfit([name]) is None for name in names) > len(names):
@@ -107,7 +109,7 @@ def _make_target(goal, rows, name, task, notes):
         return y, tuple(map(_label, labels)), task
     if goal.kind == TEXT:
         raise InputError(
-            f"the target {name!r} holds text such as {first_misfit(values)!r}, and "
+            f"the target {name!r} holds text such as {_misfit(values)}, and "
             "regression needs numbers: use --task classification or another --target."
         )
     if not np.isfinite(values).all():
@@ -115,6 +117,11 @@ def _make_target(goal, rows, name, task, notes):
             f"the target {name!r} has infinite values: remove these rows or bound them."
         )
     return values, (), task
+
+
+def _misfit(values):
+    misfit = first_misfit(values)
+    return repr(misfit) if misfit is not None else spoiler(values) or repr(values[0])
 
 
 def _label(value):

@@ -12,6 +12,7 @@ from skopu.comparison.problems import InputError
 from skopu.comparison.tables.layout import common_width, read_records
 
 _NUMBER = re.compile(r"\s*[-+]?[0-9]*[.,]?[0-9]+([eE][-+]?[0-9]+)?\s*")
+_YEAR = re.compile(r"\s*[12][0-9]{3}\s*")
 _MAX_TITLES = 20  # lines above the names of the columns
 
 
@@ -64,6 +65,8 @@ def split_cells(text, path, notes):
     if _have_row_names(len(names), rows, text.split("\n")):
         notes.append("the first cell of each row has no name of a column: it names the row.")
         names.insert(0, "")
+    while not names[-1] and all(len(row.cells) < len(names) for row in rows):
+        names.pop()  # a separator at the end of the names alone
     _check_lengths(len(names), header, rows, path, notes)
     columns = [
         [r.cells[i].strip() if i < len(r.cells) else "" for r in rows] for i in range(len(names))
@@ -80,8 +83,7 @@ def _find_header(records, path, notes):
     for i, record in enumerate(records[: _MAX_TITLES + 1]):
         if record.is_comment and not _is_commented_header(records, i, width):
             continue
-        # A title stands alone in its line; separators may fill the line up.
-        if width > 1 and sum(map(bool, record.cells)) == 1 and i + 1 < len(records):
+        if width > 1 and _is_title(record, records[i + 1 : _MAX_TITLES + 1], width):
             continue
         if any(not skipped.is_comment for skipped in records[:i]):
             notes.append(f"skipped: what stands above the names of columns in line {record.line}.")
@@ -89,6 +91,27 @@ def _find_header(records, path, notes):
     raise InputError(
         f"{path} has no line of column names: put one above the rows, and nothing above it."
     )
+
+
+def _is_title(record, below, width):
+    """Whether a line above the table is none of it.
+
+    A title stands alone in its line, and separators may fill the line up; other lines are too
+    short, and below them stands one of names only.
+    """
+    if not below:
+        return False
+    return sum(map(bool, record.cells)) == 1 or (
+        len(record.cells) < width - 1
+        and any(len(other.cells) == width and _are_names(other.cells) for other in below)
+    )
+
+
+def _are_names(cells):
+    """Whether cells differ and none is a number but, perhaps, a year."""
+    filled = [cell for cell in cells if cell.strip()]
+    numbers = [cell for cell in filled if _NUMBER.fullmatch(cell)]
+    return len(set(filled)) == len(filled) and all(map(_YEAR.fullmatch, numbers))
 
 
 def _is_commented_header(records, i, width):

@@ -62,7 +62,7 @@ def understand(cells, notes, as_numbers=()):
         elif isinstance(draft, numbers.Numbers):
             convention = choose(draft, decimals, cells.separator)
             columns[name] = Column(NUMBER, to_floats(column, draft.values(convention)), column)
-            _say_numbers(said, name, draft, convention)
+            _say_numbers(said, name, draft, convention, cells.separator)
         elif isinstance(draft, dates.Dates):
             order = _choose_order(draft, orders, decimals)
             columns[name] = Column(DATE, to_floats(column, draft.days[order]), column)
@@ -124,14 +124,12 @@ def _choose_order(draft, orders, decimals):
     return DAY_FIRST if draft.has_dots or decimals == {","} else MONTH_FIRST
 
 
-def _say_numbers(said, name, draft, convention):
+def _say_numbers(said, name, draft, convention, separator):
     # Points as decimal marks, and no marks at all, are what everyone expects.
-    doubtful = draft.is_ambiguous and convention != numbers.POINT
-    if doubtful:
-        example = next(text for text in draft.cells if text)
-        value = draft.values(convention)[example]
-        said.setdefault(f"read {example} as {value:.15g}, for nothing in the column decides", [])
-        said[f"read {example} as {value:.15g}, for nothing in the column decides"].append(name)
+    if draft.is_ambiguous and (convention != numbers.POINT or separator == ";"):
+        example, value = next(iter(draft.values(convention).items()))
+        what = f"read {example} as {value:.15g}, for nothing in the column decides"
+        said.setdefault(what, []).append(name)
     elif convention != numbers.POINT and any(
         mark and mark in text for mark in convention for text in draft.bare
     ):
@@ -154,7 +152,9 @@ def _say_dates(notes, name, draft, order, orders):
 
 
 def _labels(name, column, notes):
-    """Text as it stands; NaN where it is missing."""
+    """Return text as it stands, with NaN where it is missing."""
+    if misfit := numbers.spoiler(dict.fromkeys(column)):
+        notes.append(f"column {name!r} is text, for numbers do not look like {misfit}.")
     words = sorted({c for c in column if c.lower() in numbers.GAPS and c.lower() not in TEXT_GAPS})
     filled = [np.nan if cell.lower() in TEXT_GAPS else cell for cell in column]
     if words:

@@ -37,7 +37,7 @@ class Record(NamedTuple):
     @property
     def is_comment(self):
         """Whether it begins as a comment does."""
-        return self.cells[0].startswith("#")
+        return self.cells[0].startswith(("#", "%", "//"))
 
 
 def read_records(text, path):

@@ -250,3 +250,27 @@ def first_misfit(cells):
     """Return the first cell that is written as a number by no convention; None if there is none."""
     bare = ((cell, _undress(cell)[0]) for cell in cells)
     return next((cell for cell, text in bare if not _fitting((text,))), None)
+
+
+def spoiler(cells):
+    """Say which cell keeps a column that is mostly numbers from being one; None for any other.
+
+    Parameters
+    ----------
+    cells : iterable of str
+        The different cells of a column of text.
+
+    Returns
+    -------
+    spoiler : str or None
+    """
+    filled = [cell for cell in cells if cell.lower() not in GAPS]
+    if are_codes(filled):
+        return None
+    misfits = [cell for cell in filled if first_misfit([cell])]
+    if 2 * len(misfits) >= len(filled):
+        return None
+    if misfits:
+        return repr(misfits[0])
+    other = next((cell for cell in filled if not find_numbers([filled[0], cell])), None)
+    return "cells of several kinds" if other is None else f"{filled[0]!r} and {other!r} together"
