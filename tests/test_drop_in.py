@@ -15,7 +15,7 @@ from sklearn.tests import test_kernel_ridge as scikit_learns
 
 from skopu import OPUKernel, OPUKernelRidge, OPUKernelRidgeClassifier, opu_kernel
 from skopu.exceptions import RidgeConditionWarning
-from skopu.kernel_ridge import inputs
+from skopu.kernel_ridge import dual
 
 RNG = np.random.default_rng(0)
 X, NEW = RNG.random((60, 5)), RNG.random((20, 5))
@@ -206,8 +206,8 @@ def test_parameters_of_the_kernel():
 
 def test_our_kernel_is_called_once_not_for_every_pair(monkeypatch):
     calls = []
-    monkeypatch.setattr(inputs, "opu_kernel", lambda *a, **k: calls.append(a) or opu_kernel(*a))
-    drop_in(kernel=inputs.opu_kernel).fit(X, Y).predict(NEW)
+    monkeypatch.setattr(dual, "opu_kernel", lambda *a, **k: calls.append(a) or opu_kernel(*a))
+    drop_in(kernel=dual.opu_kernel).fit(X, Y).predict(NEW)
     assert len(calls) == 2
 
 

@@ -10,7 +10,7 @@ from sklearn.kernel_ridge import KernelRidge
 from skopu import OPUKernelRidge, OPURandomFeatures, opu_kernel
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import NotBinaryError
-from skopu.kernel_ridge.features import OPUFeatures
+from skopu.kernel_ridge.origin import OPUFeatures
 
 FORMS = ["raw", "centered"]
 

@@ -23,7 +23,7 @@ from skopu import (
     opu_kernel,
 )
 from skopu.devices import SimulatedOPU
-from skopu.kernel_ridge.features import is_opu_features
+from skopu.kernel_ridge.origin import is_opu_features
 
 X, y = make_regression(n_features=10, random_state=0)
 X.flags.writeable = False

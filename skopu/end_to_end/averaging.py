@@ -4,7 +4,7 @@ import numpy as np
 
 from skopu._core.chunks import CHUNK_ROWS, row_chunks
 from skopu.exceptions import DeviceFault
-from skopu.kernel_ridge.features import OPUFeatures
+from skopu.kernel_ridge.origin import OPUFeatures
 
 
 class MeanFeatures:

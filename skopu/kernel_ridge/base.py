@@ -14,19 +14,17 @@ from skopu._core.validation import HasMethods, Interval, StrOptions, validate_da
 from skopu.binarizers.supervised import SupervisedBinarizer
 from skopu.devices import DEVICES
 from skopu.kernel_ridge.alpha import CHOICES, Alpha
-from skopu.kernel_ridge.features import is_opu_features, warn_of_lost_features
+from skopu.kernel_ridge.dual import KERNEL_NAMES, MAX_EXACT_ROWS, KernelMap, fit_dual
 from skopu.kernel_ridge.inputs import (
-    KERNEL_NAMES,
-    MAX_EXACT_ROWS,
     FeatureMap,
-    KernelMap,
     fit_device_map,
     fit_fourier_map,
     rows_at_a_time,
 )
+from skopu.kernel_ridge.origin import is_opu_features, warn_of_lost_features
 from skopu.kernel_ridge.sums import RidgeSums
 from skopu.ridge.normal_equations import GRAMS
-from skopu.ridge.systems import KernelSystem, WideSystem
+from skopu.ridge.systems import WideSystem
 
 
 class OPURidge(PartsMixin, BaseEstimator):
@@ -129,25 +127,11 @@ class OPURidge(PartsMixin, BaseEstimator):
             self._fit_rows(X, Y, weights, rows, alpha)
 
     def _fit_kernel(self, X, Y, weights, alpha):
-        """Fit in the dual, to the exact kernel; rows of weight zero get coefficient zero."""
+        """Fit in the dual, to the exact kernel."""
         self.kernel_approximation_, self._kernel_params_ = None, self._kernel_params()
-        kept = np.flatnonzero(weights > 0)
-        if alpha.is_chosen and self.kernel_ != "precomputed":
-            kept, merged = distinct_rows(X, Y, weights)
-        else:
-            merged = weights[kept]
-        if self.kernel_ == "precomputed":
-            K = X[np.ix_(kept, kept)]
-        else:
+        if not self._is_precomputed():
             self.X_fit_ = X
-            K = self._map().between(X if len(kept) == len(Y) and _in_order(kept) else X[kept])
-        if not np.issubdtype(K.dtype, np.floating):
-            K = K.astype(np.float64)
-        system = KernelSystem(K, Y[kept], merged, self.fit_intercept, overwrite_K=True)
-        solution = alpha.solve(system)
-        dual = np.zeros(Y.shape)
-        dual[kept] = solution.readout.coef
-        self._publish(solution._replace(readout=solution.readout._replace(coef=dual)))
+        self._publish(fit_dual(self._map(), X, Y, weights, alpha, self.fit_intercept))
 
     def _is_exact(self, n_rows=None):
         """Whether the kernel is computed as it is, for that many rows (None: many)."""
@@ -301,7 +285,3 @@ def _on_disk(X):
     while X is not None and not isinstance(X, np.memmap):
         X = getattr(X, "base", None)
     return X is not None
-
-
-def _in_order(rows):
-    return (np.diff(rows) == 1).all()

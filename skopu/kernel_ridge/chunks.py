@@ -9,8 +9,8 @@ from copy import deepcopy
 import numpy as np
 
 from skopu._core.dask import RowBlocks
-from skopu.kernel_ridge.features import OPUFeatures, is_opu_features
-from skopu.kernel_ridge.inputs import KERNEL_NAMES
+from skopu.kernel_ridge.dual import KERNEL_NAMES
+from skopu.kernel_ridge.origin import OPUFeatures, is_opu_features
 from skopu.kernel_ridge.sums import merge_sums, reader
 
 

@@ -1,4 +1,4 @@
-"""What comes before a ridge readout: from rows to features, or to kernels with other rows."""
+"""What comes before a ridge readout of features: a binarizer, and a device or Fourier features."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,6 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.kernel_approximation import RBFSampler
-from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS, pairwise_kernels
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import has_fit_parameter
 
@@ -14,13 +13,7 @@ from skopu.binarizers.supervised import SupervisedBinarizer
 from skopu.devices import resolve_device
 from skopu.devices.base import is_binary
 from skopu.kernel_ridge.features import OPURandomFeatures
-from skopu.kernels import opu_kernel
 from skopu.ridge.normal_equations import MAX_CHUNK_ROWS, bytes_of_a_row
-
-KERNEL_NAMES = set(PAIRWISE_KERNEL_FUNCTIONS)
-# Up to here the "rbf" kernel is exact if nothing else is asked: on one busy core with alpha given
-# 0.5 s, with alpha chosen 10 s and 0.5 GB; twice the rows would take eight times as long.
-MAX_EXACT_ROWS = 4096
 
 
 def rows_at_a_time(n_columns, gram="float64", chunk_size=None):
@@ -57,35 +50,6 @@ class FeatureMap(NamedTuple):
         for part in gen_batches(len(weights), max_rows):
             chosen = part if isinstance(rows, slice) else rows[part]
             yield self.transform(X[chosen]), Y[chosen], weights[part]
-
-
-class KernelMap(NamedTuple):
-    """From validated rows to their kernel with the rows that were fitted.
-
-    Attributes
-    ----------
-    kernel : str or callable
-        Any that ``pairwise_kernels`` takes, or "precomputed".
-    params : dict
-        Its parameters.
-    X : {ndarray, sparse matrix} of shape (m, d) or None
-        The rows that were fitted; None for "precomputed".
-    """
-
-    kernel: object
-    params: dict
-    X: object = None
-
-    def transform(self, X):
-        """Return the kernel (n, m)."""
-        return X if self.kernel == "precomputed" else self.between(X, self.X)
-
-    def between(self, X, Y=None):
-        """Return the kernel (n, m) of rows of X with rows of Y, or with each other."""
-        if self.kernel is opu_kernel:
-            # A function of two rows to pairwise_kernels, which would call it for every pair.
-            return opu_kernel(X, Y, **self.params)
-        return pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **self.params)
 
 
 def fit_fourier_map(X, gamma, n_components, seed):
