@@ -4,6 +4,14 @@ Drivers that treat memory as camera libraries do, and disks, signals and memory 
 puts one of them around something that works, and compares with what works.
 """
 
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
 import numpy as np
 
 from skopu.devices import MachineOPU, SimulatedOPU
@@ -94,3 +102,47 @@ DRIVERS = {
     "a masked array": lambda driver, codes, frames: np.ma.masked_array(frames),
     "lists": lambda driver, codes, frames: frames.astype(float).tolist(),
 }
+
+
+@contextmanager
+def disk_of(n_bytes):
+    """Let no file of this process grow beyond that size, as a disk does that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def ctrl_c_after(seconds):
+    """Send this process the signal of Ctrl-C in so many seconds of wall-clock time, once.
+
+    The context swallows the ``KeyboardInterrupt``; it yields a list that says whether one came.
+    """
+    came = []
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    alarm = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            yield came
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        came.append(True)
+    finally:
+        signal.signal(signal.SIGALRM, alarm)
+        signal.signal(signal.SIGINT, handler)
+
+
+def killed_after(seconds, script, *arguments):
+    """Run a script in another process and end it with SIGKILL; return the lines it printed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        first = process.stdout.readline()  # when it is ready
+        time.sleep(seconds)
+        process.kill()
+        return [first.strip(), *process.stdout.read().split()]

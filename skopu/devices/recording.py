@@ -5,7 +5,8 @@ import os
 import numpy as np
 
 from skopu.devices.base import OPUDevice
-from skopu.devices.frame_file import FrameReader, FrameWriter, digest_of
+from skopu.devices.frame_file import FrameReader, digest_of
+from skopu.devices.frame_writer import FrameWriter
 from skopu.devices.wrapper import WrappedOPU
 from skopu.exceptions import NotRecordedError
 
@@ -17,8 +18,10 @@ class RecordingOPU(WrappedOPU):
     estimators with the same seeds, given ``ReplayOPU(path)``, ask for the same codes and are given
     the same frames. Interferograms are recorded too.
 
-    Each call appends a block with a checksum, so a crash loses no earlier one. Nothing in the file
-    is executed when it is read. A camera's frames take about 2 bytes a pixel.
+    Each call appends a block with a checksum. A crash, a full disk or Ctrl-C loses no earlier
+    one, a power cut at most those of the last second. A call that fails, or whose answer a
+    :class:`GuardedOPU` around this one refuses, leaves nothing. Nothing in the file is executed
+    when it is read. A camera's frames take about 1.5 bytes a pixel.
 
     The matrix of the device is kept to itself even where it is known, so that every answer is
     one of the device (``known_matrix`` and ``computable`` are False). A clone is the same object;
@@ -29,7 +32,8 @@ class RecordingOPU(WrappedOPU):
     opu : OPUDevice, str or None, default=None
         The device, used itself and not a clone; None: ``SimulatedOPU()``.
     path : str or path-like
-        The file, made by the first call.
+        The file, made by the first call. It belongs to this object, until ``close``: another
+        RecordingOPU is refused, in this process or any other.
     append : bool, default=False
         Go on with a file that is there; otherwise an existing file is refused.
 
@@ -90,6 +94,18 @@ class RecordingOPU(WrappedOPU):
         self._writer()
         super().check_size(n_bits, n_components, n_free)
 
+    def close(self):
+        """Let go of the file, for another RecordingOPU to go on with."""
+        if (writer := self.__dict__.pop("_kept_writer", None)) is not None:
+            writer.close()
+
+    def _mark(self):
+        return self._writer().mark(), super()._mark()
+
+    def _take_back(self, mark):
+        self._writer().take_back(mark[0])
+        super()._take_back(mark[1])
+
     def _project(self, codes, n_components):
         return self._record(lambda: super(RecordingOPU, self)._project(codes, n_components), codes)
 
@@ -114,6 +130,7 @@ class RecordingOPU(WrappedOPU):
                 "device": type(inner).__name__,
                 "max_bits": inner.max_bits,
                 "max_components": inner.max_components,
+                "floor": inner.floor,
             }
             self._kept_writer = FrameWriter(self.path, facts, self.append)
         return self._kept_writer
@@ -185,6 +202,11 @@ class ReplayOPU(OPUDevice):
     def max_components(self):
         """Largest D of the device that was recorded."""
         return self._reader().facts.get("max_components")
+
+    @property
+    def floor(self):
+        """Least intensity of the device that was recorded."""
+        return self._reader().facts.get("floor", 0.0)
 
     def rewind(self):
         """Start over with the first answers."""
