@@ -46,6 +46,8 @@ class PackedForm:
         Entry (i, q k + j) is that of bits i and j.
     pairs_each : Tensor of shape (M, k, q, k)
         The same, with the outputs apart.
+    diagonal : Tensor of shape (M, q, k)
+        Its diagonal, zeros in a form.
     """
 
     def __init__(self, flat, n_bits, n_outputs):
@@ -54,6 +56,7 @@ class PackedForm:
         self.bias, self.linear = bias[:, None], linear[:, None]
         self.pairs = pairs.unflatten(1, (n_bits, -1))
         self.pairs_each = self.pairs.unflatten(2, (n_outputs, n_bits))
+        self.diagonal = self.pairs_each.diagonal(dim1=1, dim2=3)
 
     @staticmethod
     def size(n_bits, n_outputs):
@@ -103,7 +106,7 @@ class Moments:
         )
         self._slopes, self._crossed, self._scaled, self._work = (wide(n_rows) for _ in range(4))
         self._squares, self._outer = wide(n_bits), empty(n_models, n_bits, n_bits)
-        self._off_diagonal = 1 - torch.eye(n_bits).to(like)[:, None]
+        self._outer_each = self._outer[:, :, None]
         self._quarter = torch.tensor(0.25).to(like)
 
     def mean(self, form):
@@ -149,7 +152,7 @@ class Moments:
         torch.mul(self._c_each, each_slope, out=work.each)
         if variance_slopes is None:
             torch.sum(work.flat, 1, keepdim=True, out=out.linear)
-            torch.bmm(self._c.mT, work.flat, out=out.pairs)
+            torch.bmm(self._c.mT, work.flat, out=self._squares.flat)
         else:
             self._backward_variance(form, variance_slopes, out)
         self._symmetrise(out)
@@ -160,22 +163,25 @@ class Moments:
         return self._slope.mul_(self._v)
 
     def _backward_variance(self, form, variance_slopes, out):
-        """Write the gradient of both moments for the form, that of the mean being begun."""
+        """Write the gradient of both moments for the form, that of the mean being begun.
+
+        That for the pairs goes where their squares were, one half of it in each place.
+        """
         work, scaled = self._work.flat, self._scaled
         torch.mul(self._v, variance_slopes, out=self._weighted)
         torch.mul(self._weighted_each, self._slopes.each, out=scaled.each)
         work.add_(scaled.flat, alpha=2)
         torch.sum(work, 1, keepdim=True, out=out.linear)
         work.add_(scaled.flat, alpha=2)
-        torch.bmm(self._c.mT, work, out=out.pairs)
+        torch.bmm(self._c.mT, work, out=self._squares.flat)
         torch.bmm(self._weighted.mT, self._v, out=self._outer)
-        out.pairs_each.addcmul_(form.pairs_each, self._outer[:, :, None], value=4)
+        self._squares.each.addcmul_(form.pairs_each, self._outer_each, value=4)
 
     def _symmetrise(self, out):
-        """Add the other half and drop the diagonal: a pair of bits is one parameter."""
-        both, pairs = self._squares.each, out.pairs_each
-        torch.add(pairs, pairs.transpose(1, 3), out=both)
-        torch.mul(both, self._off_diagonal, out=pairs)
+        """Add the two halves and drop the diagonal: a pair of bits is one parameter."""
+        halves = self._squares.each
+        torch.add(halves, halves.transpose(1, 3), out=out.pairs_each)
+        out.diagonal.zero_()
 
     def _backward_codes(self, form, variance_slopes):
         """Add the derivative of the variance with the bit probabilities to ``_slope``."""

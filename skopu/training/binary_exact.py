@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from skopu.training.exact import ExactModel, ExactModels
+from skopu.training.exact import ExactModels
+from skopu.training.exact_model import ExactModel
 
 
 class BinaryExactModel(ExactModel):
@@ -55,15 +56,15 @@ class _AroundEncoder(ExactModels):
     def _encoder_memory(self):
         return None
 
-    def _encoder_views(self, models):
-        return ()
+    def _encoder_views(self, models, size):
+        return None, []
 
-    def _write_logits(self, group, X):
+    def _write_logits(self, block, X):
         with torch.enable_grad():
-            self._logits = self._encoder(X)
+            self._logits = self._encoder(X[0])
         self._memory.logits.copy_(self._logits)
 
-    def _take_slopes(self, group, X, slopes):
+    def _take_slopes(self, block, X, slopes):
         self._encoder_slopes = slopes[0]
 
     def _decay_encoders(self):

@@ -19,7 +19,7 @@ from skopu.objectives import Objective, resolve_kappa
 from skopu.training.autograd_loop import AutogradLoop
 from skopu.training.binary_exact import BinaryExactModel
 from skopu.training.encoders import make_encoder
-from skopu.training.exact import ExactModel
+from skopu.training.exact_model import ExactModel
 from skopu.training.joint import JointModel
 from skopu.training.needs import check_parts
 from skopu.training.optimizers import share_with_bop

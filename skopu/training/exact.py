@@ -7,17 +7,29 @@ from torch import nn
 
 from skopu.forms.moments import Moments, PackedForm
 
+# Numbers in an array of all rows and bits of the models worked on at a time: a quarter of a
+# megabyte in float32, so that the nine of them and the models' own stay in a core's cache. With
+# fewer, the time to start an operation weighs; with more, that to fetch its numbers.
+_BLOCK_VALUES = 2**15
+
 
 class _Group(NamedTuple):
-    """Models that see the same rows: views of their parameters and of the gradients for them."""
+    """Encoders that see the same rows: views of weights, gradients, and what is made of them."""
+
+    weight: torch.Tensor  # (m, d, k)
+    bias: torch.Tensor  # (m, 1, k)
+    weight_slopes: torch.Tensor  # (m, k, d)
+    logits: torch.Tensor  # (m, B, k)
+
+
+class _Block(NamedTuple):
+    """Models worked on at a time: some groups of them."""
 
     form: PackedForm
     slopes: PackedForm
-    kappas: torch.Tensor  # (M, 1)
-    weight: torch.Tensor | None = None  # (M, d, k)
-    bias: torch.Tensor | None = None  # (M, 1, k)
-    weight_slopes: torch.Tensor | None = None  # (M, k, d)
-    bias_slopes: torch.Tensor | None = None  # (M, k)
+    kappas: torch.Tensor  # (m, 1)
+    bias_slopes: torch.Tensor | None  # (m, k)
+    groups: list
 
 
 class ExactModels(nn.Module):
@@ -34,8 +46,8 @@ class ExactModels(nn.Module):
     the objective of :mod:`skopu.objectives` exactly; for cross-entropy :math:`c_L = 1/4` makes
     it an upper bound, since the Hessian of the softmax loss is at most 1/2.
 
-    Models come in groups of equal size that see the same rows. A group is worked through at a
-    time: its arrays stay in the cache.
+    Models come in groups of equal size that see the same rows. A few groups are worked through at
+    a time, so that their arrays stay in the cache.
 
     Parameters
     ----------
@@ -132,8 +144,13 @@ class ExactModels(nn.Module):
         surrogate : object
             Its ``backward()`` sets the gradients of the parameters.
         """
-        groups = self._prepare(*X.shape[:2])
-        losses = [self._differentiate(*part) for part in zip(groups, X, targets, weights)]
+        blocks = self._prepare(*X.shape[:2])
+        n_groups, size = len(X) // len(blocks), len(self.readout) // len(X)
+        losses = []
+        for number, block in enumerate(blocks):
+            chosen = slice(number * n_groups, (number + 1) * n_groups)
+            rows = (part[chosen].repeat_interleave(size, 0) for part in (targets, weights))
+            losses.append(self._differentiate(block, X[chosen], *rows))
         self._readout_slopes.addcmul_(self.readout, self.readout_decay)
         self._decay_encoders()
         return torch.cat(losses), self
@@ -143,118 +160,69 @@ class ExactModels(nn.Module):
         self.readout.grad = self._readout_slopes
         self.encoder.grad = self._encoder_slopes
 
-    def _differentiate(self, group, X, targets, weights):
-        """Losses of one group, whose gradients are written into memory."""
-        memory, share = self._memory, weights / len(weights)
-        self._write_logits(group, X)
-        mean = memory.mean(group.form)
-        spread = self.loss.curvature * memory.variance(group.form)
-        values = self.loss.value(mean, targets) + group.kappas * spread
-        mean_slopes = self.loss.slope(mean, targets).mul_(share[:, None])
-        variance_slopes = (self.loss.curvature * group.kappas * share)[..., None]
-        slopes = memory.backward(group.form, mean_slopes, variance_slopes, group.slopes)
-        self._take_slopes(group, X, slopes)
-        return values @ share
+    def _differentiate(self, block, X, targets, weights):
+        """Losses of the models of a block, whose gradients are written into memory."""
+        memory, share = self._memory, weights / weights.shape[1]
+        self._write_logits(block, X)
+        mean = memory.mean(block.form)
+        spread = self.loss.curvature * memory.variance(block.form)
+        values = self.loss.value(mean, targets) + block.kappas * spread
+        mean_slopes = self.loss.slope(mean, targets).mul_(share[..., None])
+        variance_slopes = (self.loss.curvature * block.kappas * share)[..., None]
+        slopes = memory.backward(block.form, mean_slopes, variance_slopes, block.slopes)
+        self._take_slopes(block, X, slopes)
+        return (values * share).sum(1)
 
     def _prepare(self, n_groups, n_rows):
-        """Return the groups of models; memory is made where it is not there or of another size."""
+        """Return the blocks; memory is made where it is not there or of another size."""
         key = n_groups, n_rows, self.readout.data_ptr()
         if self._key != key:
             readout = self.readout.detach()
-            self._key, size = key, len(readout) // n_groups
-            self._memory = Moments(size, n_rows, self.n_bits, self.n_outputs, readout)
+            size = len(readout) // n_groups
+            wanted = _BLOCK_VALUES // (size * n_rows * self.n_bits * self.n_outputs)
+            together = max(
+                n for n in range(1, n_groups + 1) if n_groups % n == 0 and n <= max(1, wanted)
+            )
+            self._key, m = key, size * together
+            self._memory = Moments(m, n_rows, self.n_bits, self.n_outputs, readout)
             self._readout_slopes = torch.zeros_like(readout)
             self._encoder_slopes = self._encoder_memory()
-            self._groups = [self._group(slice(i, i + size)) for i in range(0, len(readout), size)]
-        return self._groups
+            self._blocks = [
+                self._block(slice(start, start + m), size) for start in range(0, len(readout), m)
+            ]
+        return self._blocks
 
-    def _group(self, models):
+    def _block(self, models, size):
         axes = self.n_bits, self.n_outputs
-        return _Group(
+        return _Block(
             PackedForm(self.readout.detach()[models], *axes),
             PackedForm(self._readout_slopes[models], *axes),
             self.kappas[models, None],
-            *self._encoder_views(models),
+            *self._encoder_views(models, size),
         )
 
-    def _encoder_views(self, models):
-        """Weights (M, d, k) and biases of a group, and where the gradients for them go."""
+    def _encoder_views(self, models, size):
+        """Where the gradients for the biases go, and the groups of encoders of a block."""
         into = self._encoder_slopes[models]
         W_slopes = into[:, : -self.n_bits].unflatten(1, self._axes)
         W, b = self.weight.detach()[models], self.bias.detach()[models]
-        return W.mT, b, W_slopes, into[:, -self.n_bits :]
+        views = (part.split(size) for part in (W.mT, b, W_slopes, self._memory.logits))
+        return into[:, -self.n_bits :], [_Group(*parts) for parts in zip(*views)]
 
     def _encoder_memory(self):
         return torch.zeros_like(self.encoder)
 
-    def _write_logits(self, group, X):
-        X = X.expand(len(group.bias), *X.shape)
-        torch.baddbmm(group.bias, X, group.weight, out=self._memory.logits)
+    def _write_logits(self, block, X):
+        for group, rows in zip(block.groups, X):
+            rows = rows.expand(len(group.bias), *rows.shape)
+            torch.baddbmm(group.bias, rows, group.weight, out=group.logits)
 
-    def _take_slopes(self, group, X, slopes):
-        """Write the gradient for the encoders, given that for the logits (M, B, k)."""
-        torch.bmm(slopes.mT, X.expand(len(slopes), *X.shape), out=group.weight_slopes)
-        torch.sum(slopes, 1, out=group.bias_slopes)
+    def _take_slopes(self, block, X, slopes):
+        """Write the gradient for the encoders, given that for the logits (m, B, k)."""
+        torch.sum(slopes, 1, out=block.bias_slopes)
+        size = len(block.groups[0].bias)
+        for group, rows, part in zip(block.groups, X, slopes.mT.split(size)):
+            torch.bmm(part, rows.expand(size, *rows.shape), out=group.weight_slopes)
 
     def _decay_encoders(self):
         self._encoder_slopes.addcmul_(self.encoder, self.encoder_decay)
-
-
-class ExactModel(nn.Module):
-    """One of these models behind the interface of ``JointModel``.
-
-    Parameters
-    ----------
-    encoder : LinearEncoder
-    loss : object with ``value``, ``slope`` and ``curvature``
-    kappa, encoder_penalty, readout_penalty : float
-    """
-
-    n_passes = 0
-    gamma = 1.0
-    progress = 0.0
-
-    def __init__(self, encoder, loss, kappa, encoder_penalty, readout_penalty):
-        super().__init__()
-        self.encoder, self.loss_function = encoder, loss
-        self._strengths = [kappa], [encoder_penalty], [readout_penalty]
-
-    @torch.no_grad()
-    def start(self, X, n_outputs, seed):
-        """Set starting weights from inputs (n, d)."""
-        self.encoder.start(X, seed)
-        self.models = self._make_models(n_outputs)
-        self.to(X)
-
-    def _make_models(self, n_outputs):
-        return ExactModels([self.encoder], n_outputs, self.loss_function, *self._strengths)
-
-    def mark(self):
-        """Note where a minibatch begins: there are no draws to be repeated."""
-
-    def state(self, is_finished):
-        """Return what ``resume`` takes beside the parameters: nothing."""
-        return {}
-
-    def resume(self, X, n_outputs, seed, tensors, state):
-        """Take up the parameters of a run."""
-        self.start(X, n_outputs, seed)
-        self.load_state_dict(tensors)
-
-    def groups(self, learning_rate, readout_learning_rate):
-        """Return parameter groups for the optimizer."""
-        return self.models.groups(learning_rate, readout_learning_rate)
-
-    def step(self, X, targets, weights):
-        """Return the loss of a minibatch (float) and what gives its gradient."""
-        loss, surrogate = self.models.differentiate(X[None], targets[None], weights[None])
-        return loss.item(), surrogate
-
-    @torch.no_grad()
-    def loss(self, X, targets, weights):
-        """Return the loss on rows, without gradients."""
-        return self.models.losses(X[None], targets, weights / weights.mean()).item()
-
-    def encoder_weights(self):
-        """Return W (k, d) and b (k,)."""
-        return self.models.weight[0], self.models.bias[0, 0]
