@@ -7,18 +7,28 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from skopu._core.interrupts import restoring
+from skopu._core.interrupts import restoring, uninterrupted
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import Inputs, to_numpy, to_tensor
+from skopu.forms.quadratic import QuadraticForm
 from skopu.losses import SquaredError
 from skopu.training.autograd_loop import AutogradLoop
 from skopu.training.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
-from skopu.training.optimizers import make_optimizer
+from skopu.training.history import BestState
+from skopu.training.optimizers import keep_moments, make_optimizer
 from skopu.training.rows import minibatches
 
-_MAX_START_ROWS = 4096
-_MIN_ITER, _MAX_ITER, _EPOCHS = 1200, 6000, 85
+_MAX_START_ROWS = 1024
+# So many minibatches, whatever their size: what counts is how often the weights move. At 1200 of
+# 32 rows codes are as good as at 1200 of 128, for a third of the time; with 300 of 128 smooth
+# targets lose a factor of three.
+_MIN_ITER, _MAX_ITER, _ITER_A_ROW = 1200, 6000, 2 / 3
+_MIN_BATCH, _MAX_BATCH, _BATCHES = 32, 128, 64
+# Share of the run after which the worst strengths of each scaling are given up, and how many
+# are left then.
+_RUNGS = ((1 / 6, 3), (1 / 2, 2))
+_MAX_JUDGED = 512  # rows held out of a fold that decide about that
 
 
 class Strength(NamedTuple):
@@ -52,6 +62,8 @@ class FoldModels(NamedTuple):
         Of the quadratic forms, see ``QuadraticForm``; so are the next two.
     linear : ndarray of shape (K, s, c, q, k)
     pairs : ndarray of shape (K, s, c, q, k, k)
+    strengths : ndarray of shape (s, c) of int
+        Which of the strengths are left, for each scaler.
     n_iter : int
     history : dict
     """
@@ -61,12 +73,17 @@ class FoldModels(NamedTuple):
     bias: np.ndarray
     linear: np.ndarray
     pairs: np.ndarray
+    strengths: np.ndarray
     n_iter: int
     history: dict
 
+    def form(self, *index):
+        """Return the form of a fold, a scaler and a strength by its place."""
+        return QuadraticForm(self.bias[index], self.linear[index], self.pairs[index])
 
-def train_fold_models(copies, targets, weights, training_rows, strengths, settings, seed):
-    """Train one model for every fold, copy of the inputs and strength.
+
+def train_fold_models(copies, targets, weights, folds, strengths, n_kept, settings, seed):
+    """Train one model for every fold, copy of the inputs and strength; give up bad strengths.
 
     Parameters
     ----------
@@ -74,9 +91,11 @@ def train_fold_models(copies, targets, weights, training_rows, strengths, settin
         The inputs, scaled in different ways.
     targets : ndarray of shape (n, q)
     weights : ndarray of shape (n,)
-    training_rows : list of ndarray of int
-        Rows that the models of each fold may see.
+    folds : ndarray of shape (n,) of int
+        Number of the fold that holds each row out.
     strengths : sequence of Strength
+    n_kept : int
+        Strengths of each scaler that are not given up.
     settings : object
         With ``n_bits``, ``learning_rate``, ``batch_size``, ``max_iter``, ``torch_device`` and
         ``verbose``.
@@ -86,35 +105,29 @@ def train_fold_models(copies, targets, weights, training_rows, strengths, settin
     -------
     models : FoldModels
     """
-    device = settings.torch_device
     start_seed, batch_seed = draw_seeds(seed, 2)
-    inputs = [Inputs(copy, device, "float32") for copy in copies]
-    n_rows = min(map(len, training_rows))
-    max_iter = settings.max_iter
-    if max_iter == "auto":
-        max_iter = min(max(_MIN_ITER, _EPOCHS * n_rows // settings.batch_size), _MAX_ITER)
     with restoring(partial(threadpool_limits, 1, user_api="openmp")):
-        models = _start(inputs, targets, len(training_rows), strengths, settings, start_seed)
-        rows = _FoldRows(inputs, targets, weights, training_rows, settings, batch_seed)
-        run = _Training(models, rows, settings, max_iter, n_rows).run()
-        return _to_arrays(models, (len(training_rows), len(copies), len(strengths)), run)
+        rows = _FoldRows(copies, targets, weights, folds, settings, batch_seed)
+        models = _start(rows, strengths, settings, start_seed)
+        training = _Training(models, rows, len(strengths), n_kept, settings)
+        return _to_arrays(models, training.strengths, training.run())
 
 
-def _start(inputs, targets, n_folds, strengths, settings, seed):
+def _start(rows, strengths, settings, seed):
     """Return the models at their start: folds first, then copies of the inputs, then strengths.
 
     Each has random weights of its own: averages gain from models that differ.
     """
-    rows = [part.rows(np.arange(min(_MAX_START_ROWS, len(targets)))) for part in inputs]
-    starts = [part for _ in range(n_folds) for part in rows for _ in strengths]
+    parts = rows.first(_MAX_START_ROWS)
+    starts = [part for _ in range(rows.n_folds) for part in parts for _ in strengths]
     encoders = []
     for part, start_seed in zip(starts, draw_seeds(seed, len(starts))):
         encoders.append(LinearEncoder(part.shape[1], settings.n_bits).to(part))
         encoders[-1].start(part, start_seed)
-    repeated = list(strengths) * (n_folds * len(inputs))
+    repeated = list(strengths) * (rows.n_folds * len(parts))
     return ExactModels(
         encoders,
-        targets.shape[1],
+        rows.n_outputs,
         SquaredError(),
         kappas=[strength.kappa for strength in repeated],
         encoder_penalties=[strength.encoder_penalty for strength in repeated],
@@ -123,51 +136,116 @@ def _start(inputs, targets, n_folds, strengths, settings, seed):
 
 
 class _Training(AutogradLoop):
-    """The run of all models."""
+    """The run of all models, in which the worst strengths are given up on the way.
+
+    Attributes
+    ----------
+    strengths : ndarray of shape (s, c) of int
+        Those that are left of each scaler.
+    """
 
     description = "training encoders"
 
-    def __init__(self, models, rows, settings, max_iter, n_rows):
+    def __init__(self, models, rows, n_strengths, n_kept, settings):
+        max_iter = settings.max_iter
+        if max_iter == "auto":
+            wanted = round(_ITER_A_ROW * rows.n_training)
+            max_iter = min(max(_MIN_ITER, wanted), _MAX_ITER)
         super().__init__(
             models,
             make_optimizer(models.groups(settings.learning_rate, settings.learning_rate)),
             max_iter=max_iter,
-            share=min(1.0, settings.batch_size / n_rows),
+            share=rows.batch_size / rows.n_training,
             verbose=settings.verbose,
         )
         self._models, self._rows = models, rows
+        self.strengths = np.tile(np.arange(n_strengths), (rows.n_scalers, 1))
+        self._rungs = {round(share * max_iter): max(n, n_kept) for share, n in _RUNGS}
 
     def surrogate(self):
+        n_left = self._rungs.pop(self.n_done, self.strengths.shape[1])
+        if self.n_done > 0 and n_left < self.strengths.shape[1]:
+            self._give_up(n_left)
         losses, surrogate = self._models.differentiate(*self._rows.next())
         return losses.mean().item(), surrogate, 0
 
+    def _give_up(self, n_left):
+        """Go on with the best strengths of each scaler, judged on the rows held out."""
+        errors = self._rows.held_out_errors(self._models)
+        left = np.sort(np.argsort(errors, axis=1, kind="stable")[:, :n_left], axis=1)
+        places = np.arange(self._rows.n_folds * errors.size).reshape(-1, *errors.shape)
+        chosen = np.take_along_axis(places, left[None], axis=2).ravel()
+        with uninterrupted():
+            self.strengths = np.take_along_axis(self.strengths, left, axis=1)
+            self._models.keep(chosen)
+            keep_moments(self.optimizer, chosen)
+            self._best = BestState(self._models)  # of other models, and of another mean
+
 
 class _FoldRows:
-    """Minibatches of every fold, in each scaling of the inputs."""
+    """The rows of every fold, in each scaling of the inputs: minibatches, and those held out."""
 
-    def __init__(self, inputs, targets, weights, training_rows, settings, seed):
+    def __init__(self, copies, targets, weights, folds, settings, seed):
         device = settings.torch_device
-        self._inputs, self._training_rows = inputs, training_rows
+        self._inputs = [Inputs(copy, device, "float32") for copy in copies]
         self._targets = to_tensor(targets, device, "float32")
         self._weights = to_tensor(weights / weights.mean(), device, "float32")
-        size = min(settings.batch_size, *map(len, training_rows))
-        seeds = draw_seeds(seed, len(training_rows))
-        self._batches = [minibatches(len(r), size, s) for r, s in zip(training_rows, seeds)]
+        self.n_folds, self.n_scalers = folds.max() + 1, len(copies)
+        self.n_outputs = targets.shape[1]
+        self._held_out = [np.flatnonzero(folds == fold) for fold in range(self.n_folds)]
+        self._training = [np.flatnonzero(folds != fold) for fold in range(self.n_folds)]
+        self.n_training = min(map(len, self._training))
+        size = settings.batch_size
+        if size == "auto":
+            size = min(max(_MIN_BATCH, self.n_training // _BATCHES), _MAX_BATCH)
+        self.batch_size = min(size, self.n_training)
+        seeds = draw_seeds(seed, self.n_folds)
+        self._batches = [
+            minibatches(len(rows), self.batch_size, s) for rows, s in zip(self._training, seeds)
+        ]
+
+    def first(self, n_rows):
+        """Return the first rows in each scaling, each (m, d)."""
+        chosen = np.arange(min(n_rows, len(self._targets)))
+        return [part.rows(chosen) for part in self._inputs]
 
     def next(self):
         """Return inputs (G, B, d), targets (G, B, q) and weights (G, B) of groups of models."""
-        pairs = zip(self._training_rows, self._batches)
-        rows = np.stack([part[next(batch)] for part, batch in pairs])
+        # A fold may have a row more than another, and where all are taken so has its minibatch.
+        rows = [part[next(b)[: self.batch_size]] for part, b in zip(self._training, self._batches)]
+        rows = np.stack(rows)
         X = torch.stack([part.rows(rows.ravel()) for part in self._inputs], 1)
         X = X.unflatten(0, rows.shape).transpose(1, 2)  # (K, s, B, d)
         chosen = torch.as_tensor(rows, device=self._targets.device)
-        chosen = chosen.repeat_interleave(len(self._inputs), 0)
+        chosen = chosen.repeat_interleave(self.n_scalers, 0)
         return X.flatten(0, 1), self._targets[chosen], self._weights[chosen]
+
+    @torch.no_grad()
+    def held_out_errors(self, models):
+        """Return the mean squared error of each scaler and strength, shape (s, c)."""
+        form, totals = models.forms(), 0.0
+        n_groups = self.n_folds * self.n_scalers
+        shape = n_groups, -1
+        forms = [part.unflatten(0, shape) for part in (*form, models.weight, models.bias)]
+        errors = []
+        for fold, held_out in enumerate(self._held_out):
+            rows = held_out[:_MAX_JUDGED]
+            y, w = self._targets[rows], self._weights[rows]
+            totals += w.sum().item()
+            for scaler, part in enumerate(self._inputs):
+                group = (one[fold * self.n_scalers + scaler] for one in forms)
+                bias, linear, pairs, W, b = group
+                p = torch.sigmoid(part.rows(rows) @ W.mT + b)
+                squares = (QuadraticForm(bias, linear, pairs).mean(p) - y).square().mean(-1)
+                errors.append((squares @ w).cpu().double().numpy())
+        errors = np.reshape(errors, (self.n_folds, self.n_scalers, -1)).sum(0)
+        return errors / totals
 
 
 @torch.no_grad()
-def _to_arrays(models, axes, run):
-    forms = models.forms()
-    parts = (models.weight, models.bias[:, 0], forms.bias, forms.linear, forms.pairs)
+def _to_arrays(models, strengths, run):
+    form = models.forms()
+    parts = (models.weight, models.bias[:, 0], *form)
+    axes = (-1, *strengths.shape)
     arrays = [to_numpy(part).reshape(*axes, *part.shape[1:]) for part in parts]
-    return FoldModels(*arrays, run.n_iter, run.history)
+    return FoldModels(*arrays, strengths, run.n_iter, run.history)

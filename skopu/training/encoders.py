@@ -141,6 +141,15 @@ def _scale_and_bias(projections, rng):
     spread = projections.std(axis=0)
     flat = 1e-8 * np.abs(projections).max(axis=0)
     scale = np.divide(_INITIAL_SPREAD, spread, out=np.ones(len(spread)), where=spread > flat)
-    levels = rng.uniform(*_QUANTILES, size=len(spread))
-    cuts = [np.quantile(column, level) for column, level in zip(projections.T, levels)]
-    return scale, -np.array(cuts) * scale
+    return scale, -_quantiles(projections, rng.uniform(*_QUANTILES, size=len(spread))) * scale
+
+
+def _quantiles(columns, levels):
+    """Return the quantile of each column (n, k) at its own level: all of them in one sort."""
+    ordered = np.sort(columns, axis=0)
+    places = levels * (len(columns) - 1)
+    below = np.floor(places).astype(int)
+    above = np.minimum(below + 1, len(columns) - 1)
+    each = np.arange(len(levels))
+    low, high = ordered[below, each], ordered[above, each]
+    return low + (places - below) * (high - low)

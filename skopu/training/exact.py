@@ -127,6 +127,14 @@ class ExactModels(nn.Module):
             {"params": [self.readout], "lr": readout_learning_rate},
         ]
 
+    def keep(self, rows):
+        """Keep these models and forget the others."""
+        parts = self.encoder, self.readout, self.kappas, self.encoder_decay, self.readout_decay
+        for part in parts:
+            part.data = part.data[rows].clone()
+            part.grad = None
+        self._key = None
+
     @torch.no_grad()
     def differentiate(self, X, targets, weights):
         """Return each model's loss (M,), and make ready the gradient of its penalised loss.

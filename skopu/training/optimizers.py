@@ -26,6 +26,13 @@ def make_optimizer(groups):
     return Adam(groups, betas=_BETAS, fused=True)
 
 
+def keep_moments(optimizer, rows):
+    """Keep these rows of the moments of all parameters, whose own rows were chosen likewise."""
+    for state in optimizer.state.values():
+        for name in ("exp_avg", "exp_avg_sq"):
+            state[name] = state[name][rows].clone()
+
+
 def make_binary_optimizer(module, learning_rate, gamma, tau):
     """Return one optimizer of all parameters of a module.
 
