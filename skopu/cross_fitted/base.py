@@ -7,6 +7,7 @@ from scipy.sparse import issparse
 from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import check_cv
+from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,11 +15,14 @@ from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
 from skopu._core.validation import Interval, StrOptions, validate_data
+from skopu.cross_fitted.directions import few_directions
 from skopu.cross_fitted.folds import assign_folds
-from skopu.cross_fitted.selection import Selector, evaluate_form
+from skopu.cross_fitted.selection import Selector
 
 # Where rows are few each counts for the encoders, and more folds leave more of them to learn from.
 _FEW_ROWS, _FOLDS_OF_FEW, _FOLDS_OF_MANY = 1000, 8, 4
+
+_CHUNK_ROWS = 512  # predicted at a time: their codes by all encoders stay in the cache
 
 
 class CrossFitted(BaseEstimator):
@@ -31,7 +35,7 @@ class CrossFitted(BaseEstimator):
         "scaler": [StrOptions({"auto", "both", "standard", "quantile"})],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "torch_device": [str],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -46,7 +50,7 @@ class CrossFitted(BaseEstimator):
         scaler="auto",
         learning_rate=0.05,
         max_iter="auto",
-        batch_size=128,
+        batch_size="auto",
         torch_device="cpu",
         random_state=None,
         verbose=0,
@@ -81,13 +85,16 @@ class CrossFitted(BaseEstimator):
             folds = assign_folds(len(Y), self._n_folds(len(Y)), classes, fold_seed)
         else:
             folds = np.unique(given[kept], return_inverse=True)[1]
-        n_folds = folds.max() + 1
         names = self._scaler_names(X)
         scalers = [fit_scaler(name, X, weights, scaler_seed) for name in names]
         copies = [apply_scaler(scaler, X) for scaler in scalers]
-        training_rows = [np.flatnonzero(folds != fold) for fold in range(n_folds)]
-        models = train_fold_models(copies, Y, weights, training_rows, STRENGTHS, self, train_seed)
-        selection = Selector(copies, models, Y, weights, folds, self.n_best, centre_seed).select()
+        targets = few_directions(Y, weights, centre_seed)
+        models = train_fold_models(
+            copies, targets, weights, folds, STRENGTHS, self.n_best, self, train_seed
+        )
+        selection = Selector(
+            copies, models, targets, Y, weights, folds, self.n_best, centre_seed
+        ).select()
         self._keep(selection, models, scalers, names)
         return kept, weights, selection.predictions
 
@@ -133,13 +140,14 @@ class CrossFitted(BaseEstimator):
         self.scalers_ = scalers
         self.encoder_scaler_ = selection.encoders[:, 1]
         self.coef_, self.intercept_ = models.coef[used], models.intercept[used]
-        self.bias_, self.linear_, self.pairs_ = selection.forms
+        self.bias_, self.linear_, self.pairs_ = selection.bias, *selection.form[1:]
         self.n_iter_, self.history_ = models.n_iter, models.history
         self.validation_error_ = selection.error
         columns = dict(selection.candidates)
         members = columns.pop("members")
         columns["encoders"] = [
-            [{"scaler": names[s], **STRENGTHS[c]._asdict()} for s, c in group] for group in members
+            [{"scaler": names[s], **STRENGTHS[models.strengths[s, c]]._asdict()} for s, c in group]
+            for group in members
         ]
         self.candidates_ = columns
 
@@ -155,23 +163,46 @@ class CrossFitted(BaseEstimator):
         -------
         probabilities : ndarray of shape (n_encoders, n_samples, n_bits), dtype float64
         """
+        copies = self._copies(X)
+        logits = [
+            safe_sparse_dot(copies[scaler], W.T, dense_output=True) + b
+            for scaler, W, b in zip(self.encoder_scaler_, self.coef_, self.intercept_)
+        ]
+        return expit(logits)
+
+    def _copies(self, X):
+        """Return X, validated, in each scaling."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
-        copies = [apply_scaler(scaler, X) for scaler in self.scalers_]
-        return np.array(
-            [
-                expit(safe_sparse_dot(copies[scaler], W.T, dense_output=True) + b)
-                for scaler, W, b in zip(self.encoder_scaler_, self.coef_, self.intercept_)
-            ]
-        )
+        return [apply_scaler(scaler, X) for scaler in self.scalers_]
 
     def _predict_targets(self, X):
         """Return predictions (n, q) in the units of training."""
-        probabilities = self.bit_probabilities(X)
-        total = np.tile(self.bias_, (probabilities.shape[1], 1))
-        for p, linear, pairs in zip(probabilities, self.linear_, self.pairs_):
-            total += evaluate_form(p, linear, pairs)
+        copies = self._copies(X)
+        groups = [np.flatnonzero(self.encoder_scaler_ == s) for s in range(len(copies))]
+        total = np.tile(self.bias_, (copies[0].shape[0], 1))
+        for copy, group in zip(copies, groups):
+            if len(group):
+                self._add_predictions(copy, group, total)
         return total
+
+    def _add_predictions(self, X, encoders, total):
+        """Add what the forms of encoders of one scaling predict from scaled X to ``total``."""
+        W, b = np.vstack(self.coef_[encoders]), np.hstack(self.intercept_[encoders])
+        n_bits = self.coef_.shape[1]
+        linear, pairs = self.linear_[encoders], self.pairs_[encoders]
+        for rows in gen_batches(X.shape[0], _CHUNK_ROWS):
+            c = safe_sparse_dot(X[rows], W.T, dense_output=True) + b
+            # The sigmoid less one half, in a form that processors compute many of at a time.
+            np.tanh(np.multiply(c, 0.5, out=c), out=c)
+            c *= 0.5
+            for number, (own, crossed) in enumerate(zip(linear, pairs)):
+                part = np.ascontiguousarray(c[:, number * n_bits : (number + 1) * n_bits])
+                for output, (a, Q) in enumerate(zip(own, crossed)):
+                    slopes = part @ Q
+                    slopes += a
+                    slopes *= part
+                    total[rows, output] += slopes.sum(axis=1)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -110,7 +110,8 @@ def train_fold_models(copies, targets, weights, folds, strengths, n_kept, settin
         rows = _FoldRows(copies, targets, weights, folds, settings, batch_seed)
         models = _start(rows, strengths, settings, start_seed)
         training = _Training(models, rows, len(strengths), n_kept, settings)
-        return _to_arrays(models, training.strengths, training.run())
+        run = training.run()
+        return _to_arrays(models, training.strengths, run)
 
 
 def _start(rows, strengths, settings, seed):

@@ -1,0 +1,159 @@
+"""Readouts of several encoders' codes together, judged on rows that neither has seen."""
+
+import numpy as np
+from scipy.special import expit
+from sklearn.utils.extmath import safe_sparse_dot
+
+from skopu.forms.kernel import mean_kernel
+from skopu.ridge.held_out import ridge_on_rows
+
+# Relative to the trace of the kernel. A grid of thirteen powers of ten made averages no better:
+# what helps is that the candidates differ.
+ALPHAS = (1.0, 1e-3, 1e-6, 1e-9, 1e-12)
+_FIRST = 1  # where the search begins: 1e-3 and 1e-6
+# Single precision tells kernels to 1e-7 of their size: an alpha must stand well above that.
+_SMALLEST_IN_SINGLE = 1e-6
+_MAX_KEPT_VALUES = 2**26  # of codes, in all folds
+
+
+class Codes:
+    """Bit probabilities less one half of all rows, by the encoders of all folds.
+
+    Parameters
+    ----------
+    copies : list of {ndarray, CSR matrix} of shape (n, d)
+        The inputs in each scaling.
+    models : FoldModels
+    """
+
+    def __init__(self, copies, models):
+        self._copies, self._models, self._kept = copies, models, {}
+        n_folds, n_scalers, n_strengths, n_bits, _ = models.coef.shape
+        n_values = copies[0].shape[0] * n_bits * n_folds * n_scalers * n_strengths
+        self._keeps = n_values <= _MAX_KEPT_VALUES
+
+    def of(self, fold, net, rows=slice(None), dtype=np.float64):
+        """Return the codes (m, k) of rows by an encoder, (scaler, strength) of a fold."""
+        index = (fold, *net)
+        if self._keeps:
+            if index not in self._kept:
+                self._kept[index] = self._compute(index, slice(None))
+            return self._kept[index][rows].astype(dtype, copy=False)
+        return self._compute(index, rows).astype(dtype, copy=False)
+
+    def _compute(self, index, rows):
+        W = self._models.coef[index]
+        logits = safe_sparse_dot(self._copies[index[1]][rows], W.T, dense_output=True)
+        logits += self._models.intercept[index]
+        return expit(logits, out=logits) - 0.5
+
+
+class GroupKernel:
+    """The mean kernel of encoders, as :func:`skopu.ridge.held_out.ridge_on_rows` asks for it.
+
+    Parameters
+    ----------
+    codes : Codes
+    folds : sequence of int
+        Whose encoders take part.
+    members : sequence of (scaler, strength)
+    dtype : numpy dtype
+    """
+
+    def __init__(self, codes, folds, members, dtype):
+        self._codes, self._dtype = codes, dtype
+        self._encoders = [(fold, net) for fold in folds for net in members]
+
+    def between(self, rows, centres):
+        """Return the kernel between rows, by their numbers."""
+        return mean_kernel(self._of(rows), self._of(centres))
+
+    def among(self, rows):
+        """Return the lower triangle of the kernel of rows, by their numbers."""
+        codes = self._of(rows)
+        return mean_kernel(codes, codes, is_lower=True)
+
+    def _of(self, rows):
+        return [self._codes.of(fold, net, rows, self._dtype) for fold, net in self._encoders]
+
+
+class GroupReadouts:
+    """Readouts of the codes of a group of encoders, in every fold.
+
+    Parameters
+    ----------
+    codes : Codes
+    members : sequence of (scaler, strength)
+    Y : ndarray of shape (n, q)
+    weights : ndarray of shape (n,)
+    folds : ndarray of shape (n,)
+    seed : int
+        Of the centres, where rows are many.
+    """
+
+    def __init__(self, codes, members, Y, weights, folds, seed):
+        self._codes, self.members = codes, members
+        self._Y, self._weights, self._folds, self._seed = Y, weights, folds, seed
+        self.n_folds, self._parts = folds.max() + 1, {}
+
+    def search(self, error):
+        """Return predictions (n, q) of every row for each alpha tried, by readouts of other rows.
+
+        Parameters
+        ----------
+        error : callable
+            From predictions to what is to be small. Beyond the better of two alphas the next one
+            is tried, for as long as it is better still.
+
+        Returns
+        -------
+        found : dict of float to ndarray
+        """
+        found = {alpha: self._held_out(alpha) for alpha in ALPHAS[_FIRST : _FIRST + 2]}
+        errors = [error(predictions) for predictions in found.values()]
+        if errors[0] <= errors[1]:
+            best, further = errors[0], ALPHAS[:_FIRST][::-1]
+        else:
+            best, further = errors[1], ALPHAS[_FIRST + 2 :]
+        for alpha in further:
+            found[alpha] = self._held_out(alpha)
+            if not error(found[alpha]) < best:
+                break
+            best = error(found[alpha])
+        self._parts = {}
+        return found
+
+    def solve(self, alphas, shares):
+        """Return the dual coefficients (m, q), intercept and centres of a mixture of alphas.
+
+        Its readouts learn from all rows, with the mean kernel of the encoders of all folds.
+        """
+        kernel = GroupKernel(self._codes, range(self.n_folds), self.members, _dtype(min(alphas)))
+        rows = np.arange(len(self._Y))
+        ridge = ridge_on_rows(kernel, rows, self._Y, self._weights, self._seed)
+        readouts = [ridge.solve(alpha) for alpha in alphas]
+        dual = sum(share * readout.coef for share, readout in zip(shares, readouts))
+        intercept = sum(share * readout.intercept for share, readout in zip(shares, readouts))
+        return dual, intercept, ridge.centres
+
+    def _held_out(self, alpha):
+        out = np.empty_like(self._Y)
+        for fold in range(self.n_folds):
+            ridge, rows, K = self._part(fold, _dtype(alpha))
+            out[rows] = ridge.solve(alpha).predict(K)
+        return out
+
+    def _part(self, fold, dtype):
+        """Return, and keep, a fold's ridge, its rows held out and their kernel with the centres."""
+        if (fold, dtype) not in self._parts:
+            kernel = GroupKernel(self._codes, [fold], self.members, dtype)
+            rows = np.flatnonzero(self._folds != fold)
+            ridge = ridge_on_rows(kernel, rows, self._Y[rows], self._weights[rows], self._seed)
+            held_out = np.flatnonzero(self._folds == fold)
+            self._parts.pop((fold, np.float32), None)  # single precision has had its turn
+            self._parts[fold, dtype] = ridge, held_out, kernel.between(held_out, ridge.centres)
+        return self._parts[fold, dtype]
+
+
+def _dtype(alpha):
+    return np.float32 if alpha >= _SMALLEST_IN_SINGLE else np.float64
