@@ -22,12 +22,17 @@ from skopu import (
     SupervisedBinarizer,
 )
 from skopu.cross_fitted.averaging import greedy_average
+from skopu.cross_fitted.directions import few_directions
 from skopu.cross_fitted.folds import assign_folds
-from skopu.cross_fitted.selection import evaluate_form
+from skopu.cross_fitted.readouts import ALPHAS, GroupReadouts
+from skopu.cross_fitted.selection import Candidate, Selector
+from skopu.cross_fitted.training import STRENGTHS, train_fold_models
 from skopu.exceptions import InterruptedFitWarning
-from skopu.forms.kernel import form_kernel
-from skopu.ridge.held_out import ridge_path
+from skopu.forms.kernel import form_kernel, mean_kernel
+from skopu.forms.quadratic import QuadraticForm
+from skopu.ridge import held_out
 
+ones = np.ones
 RNG = np.random.default_rng(0)
 P = RNG.random((60, 5))
 Y = np.column_stack([np.sin(4 * P[:, 0]) + P[:, 1] * P[:, 2], P[:, 3]])
@@ -41,8 +46,17 @@ def pair_features(P):
     return np.hstack([C, np.sqrt(2) * C[:, i] * C[:, j]])
 
 
-def kernel(rows, centres):
-    return form_kernel(P[rows], P[centres])
+class Kernel:
+    """The form kernel of the rows of P, by their numbers."""
+
+    def __init__(self, dtype=np.float64):
+        self._c = (P - 0.5).astype(dtype)
+
+    def between(self, rows, centres):
+        return mean_kernel([self._c[rows]], [self._c[centres]])
+
+    def among(self, rows):
+        return mean_kernel([self._c[rows]], [self._c[rows]], is_lower=True)
 
 
 def test_form_kernel_is_the_inner_product_of_bits_and_pairs():
@@ -51,30 +65,57 @@ def test_form_kernel_is_the_inner_product_of_bits_and_pairs():
     np.testing.assert_allclose(form_kernel(P, P[:7]), features @ features[:7].T, atol=1e-12)
 
 
-def test_ridge_path_equals_weighted_ridge_on_explicit_features():
+def test_mean_kernel_of_several_codes(monkeypatch):
+    """Oracle: the mean of the kernels of each; below the diagonal where only that is asked."""
+    from skopu._core import chunks
+
+    monkeypatch.setattr(chunks, "_CACHED_VALUES", 60 * 7)  # several chunks of rows
+    C, D = P - 0.5, RNG.random((60, 5)) - 0.5
+    expected = (form_kernel(C + 0.5, C + 0.5) + form_kernel(D + 0.5, D + 0.5)) / 2
+    np.testing.assert_allclose(mean_kernel([C, D], [C, D]), expected, atol=1e-12)
+    lower = mean_kernel([C, D], [C, D], is_lower=True)
+    np.testing.assert_allclose(np.tril(lower), np.tril(expected), atol=1e-12)
+    single = [C.astype(np.float32)], [D.astype(np.float32)]
+    found = mean_kernel(*single)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, form_kernel(C + 0.5, D + 0.5), atol=1e-6)
+
+
+def relative_ridge(alpha):
+    """scikit-learn's Ridge on the explicit features, its penalty relative to their trace."""
+    features, shares = pair_features(P), WEIGHTS / WEIGHTS.sum()
+    trace = WEIGHTS @ np.square(features - shares @ features).sum(1)
+    return Ridge(alpha * trace).fit(features, Y, sample_weight=WEIGHTS).predict(features)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 2e-4)])
+def test_full_ridge_equals_weighted_ridge_on_explicit_features(dtype, tolerance):
     """Oracle: scikit-learn's Ridge with an intercept and sample weights."""
-    features, rows = pair_features(P), np.arange(60)
-    shares = WEIGHTS / WEIGHTS.sum()
-    centred = features - shares @ features
-    trace = WEIGHTS @ np.square(centred).sum(1)
-    path, centres = ridge_path(kernel, rows, Y, WEIGHTS, [1e-4, 1e-1], seed=0)
-    for relative, dual, intercept in zip([1e-4, 1e-1], *path):
-        expected = Ridge(relative * trace).fit(features, Y, sample_weight=WEIGHTS)
-        predicted = kernel(rows, centres) @ dual + intercept
-        np.testing.assert_allclose(predicted, expected.predict(features), atol=1e-9)
+    kernel, rows = Kernel(dtype), np.arange(60)
+    ridge = held_out.ridge_on_rows(kernel, rows, Y, WEIGHTS, seed=0)
+    for alpha in (1e-4, 1e-1):
+        readout = ridge.solve(alpha)
+        found = readout.predict(kernel.between(rows, ridge.centres))
+        np.testing.assert_allclose(found, relative_ridge(alpha), atol=tolerance)
 
 
-def test_landmarks_that_span_the_features_give_the_exact_path():
-    """Oracle: the exact path; 30 centres span the 15 features of the kernel."""
-    rows = np.arange(60)
-    exact, _ = ridge_path(kernel, rows, Y, WEIGHTS, [1e-3], seed=0)
-    few, centres = ridge_path(kernel, rows, Y, WEIGHTS, [1e-3], 0, max_rows=50, n_centres=30)
-    assert len(centres) == 30
-    np.testing.assert_allclose(
-        kernel(rows, centres) @ few.dual[0] + few.intercept[0],
-        kernel(rows, rows) @ exact.dual[0] + exact.intercept[0],
-        atol=1e-6,
-    )
+def test_an_alpha_below_the_precision_is_raised():
+    """Oracle: finite predictions as good as those of an alpha that the precision tells."""
+    kernel, rows = Kernel(np.float32), np.arange(60)
+    ridge = held_out.ridge_on_rows(kernel, rows, Y, WEIGHTS, seed=0)
+    found = ridge.solve(1e-30).predict(kernel.between(rows, rows))
+    assert np.mean(np.square(found - Y)) < 1.5 * np.mean(np.square(relative_ridge(1e-6) - Y))
+
+
+def test_centres_that_span_the_features_give_the_full_ridge(monkeypatch):
+    """Oracle: scikit-learn's Ridge; 30 centres span the 15 features of the kernel."""
+    monkeypatch.setattr(held_out, "MAX_ROWS", 50)
+    monkeypatch.setattr(held_out, "N_CENTRES", 30)
+    kernel, rows = Kernel(), np.arange(60)
+    ridge = held_out.ridge_on_rows(kernel, rows, Y, WEIGHTS, seed=0)
+    assert len(ridge.centres) == 30
+    found = ridge.solve(1e-3).predict(kernel.between(rows, ridge.centres))
+    np.testing.assert_allclose(found, relative_ridge(1e-3), atol=1e-6)
 
 
 def test_greedy_average_of_two_picks_is_the_best_pair_with_the_best_candidate():
@@ -125,29 +166,69 @@ def test_predictions_are_the_average_of_the_candidates(diabetes):
 
 def test_collapsed_readouts_equal_kernel_ridge_of_all_encoders(diabetes):
     """Oracle: KernelRidge with the mean kernel of the encoders, all weight on one readout."""
-    from skopu.cross_fitted.selection import ALPHAS, Selector
-    from skopu.cross_fitted.training import STRENGTHS, train_fold_models
-
     X, _, y, _ = diabetes
     X, targets = 10 * X, ((y - y.mean()) / y.std())[:, None]
     folds = assign_folds(len(X), 2, None, 0)
-    rows = [np.flatnonzero(folds != f) for f in range(2)]
     settings = CrossFittedOPURegressor(**SMALL)
-    ones = np.ones(len(X))
-    models = train_fold_models([X], targets, ones, rows, STRENGTHS, settings, seed=0)
-    selector = Selector([X], models, targets, ones, folds, 2, 0)
-    group = ((0, 0), (0, 3))
-    shares = np.array([1.0])
-    encoders, forms = selector._combine([("ridge", group, ALPHAS[8])], shares)
+    weights = ones(len(X))
+    models = train_fold_models([X], targets, weights, folds, STRENGTHS, 5, settings, seed=0)
+    selector = Selector([X], models, targets, targets, weights, folds, 2, 0)
+    group, alpha, shares = ((0, 0), (0, 3)), 1e-4, np.array([1.0])
+    readouts = {group: GroupReadouts(selector.codes, group, targets, weights, folds, 0)}
+    chosen = [Candidate("ridge", group, alpha, None)]
+    encoders, form, bias = selector._combine(chosen, shares, readouts)
     assert encoders.tolist() == [[0, 0, 0], [0, 0, 3], [1, 0, 0], [1, 0, 3]]
-    codes = [selector._probabilities(f, net, np.arange(len(X))) for f in range(2) for net in group]
+    codes = [selector.codes.of(f, net) + 0.5 for f in range(2) for net in group]
     K = np.mean([form_kernel(p, p) for p in codes], axis=0)
     H = np.eye(len(X)) - 1 / len(X)
     K = H @ K @ H
-    expected = KernelRidge(alpha=ALPHAS[8] * np.trace(K), kernel="precomputed").fit(K, targets)
-    parts = zip(codes, forms.linear, forms.pairs)
-    found = forms.bias + sum(evaluate_form(*part) for part in parts)
-    np.testing.assert_allclose(found, expected.predict(K), atol=1e-8)
+    expected = KernelRidge(alpha=alpha * np.trace(K), kernel="precomputed").fit(K, targets)
+    found = bias + sum(QuadraticForm(*part).mean(p) for p, part in zip(codes, zip(*form)))
+    np.testing.assert_allclose(found, expected.predict(K), atol=1e-3)  # in single precision
+
+
+def test_search_tries_alphas_while_they_get_better():
+    """Oracle: the errors of all alphas."""
+
+    class Told(GroupReadouts):
+        def _held_out(self, alpha):
+            return errors[alpha]
+
+    def search(*values):
+        errors.update(zip(ALPHAS, values))
+        return sorted(Told(None, (), Y, WEIGHTS, np.zeros(60, int), 0).search(float), reverse=True)
+
+    errors = {}
+    assert search(5, 1, 2, 3, 4) == [1, 1e-3, 1e-6]
+    assert search(5, 4, 3, 2, 1) == [1e-3, 1e-6, 1e-9, 1e-12]
+    assert search(5, 4, 2, 3, 1) == [1e-3, 1e-6, 1e-9]
+
+
+def test_bad_strengths_are_given_up(diabetes):
+    """Oracle: models of the strengths that are left, trained without the others from the start;
+    those that go have the larger errors on rows held out."""
+    X, _, y, _ = diabetes
+    targets = ((y - y.mean()) / y.std())[:, None]
+    folds, weights = assign_folds(len(X), 2, None, 0), ones(len(X))
+    settings = CrossFittedOPURegressor(**SMALL)
+    few = train_fold_models([10 * X], targets, weights, folds, STRENGTHS, 3, settings, seed=0)
+    every = train_fold_models([10 * X], targets, weights, folds, STRENGTHS, 5, settings, seed=0)
+    assert few.strengths.shape == (1, 3)
+    kept = few.strengths[0]
+    np.testing.assert_allclose(few.coef, every.coef[:, :, kept], atol=1e-4)
+    np.testing.assert_allclose(few.pairs, every.pairs[:, :, kept], atol=1e-4)
+
+
+def test_few_directions_of_many_targets():
+    """Oracle: targets that are combinations of three are spanned; classes are cut in halves."""
+    rng = np.random.default_rng(0)
+    few = few_directions(rng.standard_normal((50, 3)) @ rng.standard_normal((3, 20)), ones(50), 0)
+    assert np.linalg.matrix_rank(few, tol=1e-9) == 3
+    labels = np.where(rng.integers(0, 12, 90)[:, None] == np.arange(12), 1.0, -1.0)
+    halves = few_directions(labels, ones(90), 0)
+    assert [len(np.unique(column.round(9))) for column in halves.T] == [2] * 8
+    np.testing.assert_allclose(halves.std(0), 1, rtol=0.1)
+    assert few_directions(Y, WEIGHTS, 0) is Y
 
 
 def test_held_out_error_is_that_of_unseen_rows(diabetes):

@@ -26,7 +26,7 @@ def few_directions(Y, weights, seed):
     Returns
     -------
     targets : ndarray of shape (n, min(q, 8))
-        Y itself if q is at most 8; otherwise of mean 0 and variance 1.
+        Y itself if q is at most 8; otherwise of mean 0, the largest variance being 1.
     """
     n_outputs = Y.shape[1]
     if n_outputs <= MAX_DIRECTIONS:
@@ -38,8 +38,8 @@ def few_directions(Y, weights, seed):
     if values[-MAX_DIRECTIONS:].sum() < _ENOUGH * values.sum():
         directions = _random_halves(n_outputs, seed)
     targets = centred @ directions
-    spread = np.sqrt(share @ np.square(targets))
-    return targets / np.where(spread > 0, spread, 1.0)
+    # One scale for all: a direction in which nothing varies must not be blown up.
+    return targets / (np.sqrt(share @ np.square(targets)).max() or 1.0)
 
 
 def _random_halves(n_outputs, seed):
