@@ -15,7 +15,7 @@ class EndToEndOPUClassifier(LabelFit, ProbabilisticClassifier, EndToEnd):
     Trains the encoder of :class:`SupervisedBinarizer` with a softmax readout through the
     device by cross-entropy (equation 6 of [1]_), then refits the readout by ridge on targets
     -1 and 1. Probabilities are the softmax (for two classes the sigmoid) of the ridge scores
-    times one factor, fitted to the scores of rows left out of the ridge.
+    times one factor, fitted to the scores of rows left out of that ridge, class weights included.
 
     Parameters
     ----------

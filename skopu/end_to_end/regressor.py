@@ -22,8 +22,9 @@ class EndToEndOPURegressor(TargetFit, OutputRegressor, EndToEnd):
         ``n_components``, ``loss`` and ``warm_start`` are replaced by those that the other
         parts imply.
     features : OPURandomFeatures or None, default=None
-        Holds device, number and form of the features, for training and prediction;
-        ``gamma="learn"`` is learned jointly with the encoder. None: device and number of
+        Holds device, number and form of the features, for training and prediction; with
+        ``form="exact"`` the device is for training alone. ``gamma="learn"`` is learned jointly
+        with the encoder. None: device and number of
         components are taken from ``binarizer``; for the mean, which takes no pass, at least
         k(k + 1)/2 components, up to 4096, so that they span all quadratic forms of the bits.
     ridge : OPUKernelRidge or None, default=None
@@ -31,7 +32,8 @@ class EndToEndOPURegressor(TargetFit, OutputRegressor, EndToEnd):
     prediction : {"draws", "threshold", "mean"}, default="draws"
         What the readout is fitted to and predicts from: the average of the features of
         ``n_draws`` seeded draws of the codes; those of the most probable code, one pass; or the
-        expected features in closed form, without any pass, where the device's matrix is known.
+        expected features in closed form, without any pass, where the device's matrix is known
+        (or the form is exact).
     n_draws : int, default=10
         S, draws a row, for "draws". The thresholds are the same for every row and stratified
         over the draws, so a row's prediction does not depend on the rows beside it.
@@ -65,6 +67,13 @@ class EndToEndOPURegressor(TargetFit, OutputRegressor, EndToEnd):
         Number of features d seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had any.
+
+    Notes
+    -----
+    A device that fails ends ``fit`` with a ``DeviceFault``, and a budget of passes too small for
+    the readout with a ``PassBudgetError`` (training stops in time to leave enough for it). The
+    model is then what it was before; what was done is kept aside, and ``warm_start=True`` lets
+    the next fit go on from there.
 
     See Also
     --------
