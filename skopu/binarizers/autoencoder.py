@@ -1,25 +1,20 @@
 """Codes from which a row can be restored, learned without targets."""
 
-from numbers import Integral, Real
-
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.extmath import safe_sparse_dot
-from sklearn.utils.validation import check_is_fitted
 
-from skopu._core.fitting import whole
+from skopu._core.parameters import COUNT, NOT_NEGATIVE, POSITIVE, SCALER, TRAINING
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
-from skopu._core.validation import Interval, StrOptions, check_weights, fit_context, validate_data
-from skopu.binarizers.codes import check_own_codes
+from skopu.binarizers.base import RestoringMixin, RowBinarizer
 
 _DTYPES = (np.float64, np.float32)
 _REACH = 3.0  # standard deviations that become 1, the reach of tanh
 
 
-class AutoencoderBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class AutoencoderBinarizer(RestoringMixin, RowBinarizer):
     r"""Binarize by an autoencoder whose encoder and decoder share their weights.
 
     The model of [1]_: codes :math:`b = 1[Wx > 0]`, restored rows
@@ -103,15 +98,11 @@ class AutoencoderBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     """
 
     _parameter_constraints = {
-        "n_bits": [Interval(Integral, 1, None, closed="left")],
-        "lambda_reg": [Interval(Real, 0, None, closed="left")],
-        "scaler": [StrOptions({"standard", "quantile"}), None],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "torch_device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
+        **SCALER,
+        **TRAINING,
+        "n_bits": COUNT,
+        "lambda_reg": NOT_NEGATIVE,
+        "learning_rate": POSITIVE,
     }
 
     def __init__(
@@ -137,39 +128,16 @@ class AutoencoderBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.random_state = random_state
         self.verbose = verbose
 
-    @fit_context(prefer_skip_nested_validation=True)
-    @whole
-    def fit(self, X, y=None, sample_weight=None):
-        """Train the autoencoder.
-
-        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
-        keeps the best state.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; sparse ones are made dense one minibatch at a time.
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-        """
+    def _fit_rows(self, X, weights):
         # torch is loaded by the first fit, not by importing the package.
         from skopu.binarizers.tied_autoencoder import train_tied_autoencoder
 
-        X = validate_data(self, X, accept_sparse="csr", dtype=_DTYPES)
-        weights = check_weights(sample_weight, X)
         scaler_seed, train_seed = draw_seeds(self.random_state, 2)
         rows, _, weights, _ = merge_repeated_rows(X, np.zeros((X.shape[0], 1)), weights)
         self.scaler_ = fit_scaler(self.scaler, rows, weights, scaler_seed)
         trained = train_tied_autoencoder(self._scaled(rows), weights, self, train_seed)
         self.coef_, self.intercept_ = trained.coef, trained.intercept
         self.history_, self.n_iter_ = trained.history, trained.n_iter
-        return self
 
     @property
     def _unit(self):
@@ -183,54 +151,9 @@ class AutoencoderBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             return scaled
         return scaled.clip(-1, 1)
 
-    def transform(self, X):
-        """Return codes.
+    def _bits(self, X):
+        return safe_sparse_dot(self._scaled(X), self.coef_.T, dense_output=True) > 0
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, n_bits), dtype uint8
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=_DTYPES)
-        sides = safe_sparse_dot(self._scaled(X), self.coef_.T, dense_output=True)
-        return (sides > 0).view(np.uint8)
-
-    def inverse_transform(self, X):
-        """Return the rows that the decoder restores from codes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_bits)
-            Codes of zeros and ones.
-
-        Returns
-        -------
-        X_original : ndarray of shape (n_samples, n_features), dtype float64
-            In the units of the columns.
-
-        Raises
-        ------
-        NotBinaryError
-            If a value is neither 0 nor 1.
-        ValueError
-            If the codes do not have ``n_bits`` columns.
-        """
-        check_is_fitted(self)
-        codes = check_own_codes(self, X)
+    def _restored(self, codes):
         restored = np.tanh(codes @ self.coef_ + self.intercept_) * self._unit
         return restored if self.scaler_ is None else self.scaler_.inverse_transform(restored)
-
-    @property
-    def _n_features_out(self):
-        return len(self.coef_)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags

@@ -1,31 +1,22 @@
 """Codes from an encoder trained by direct feedback alignment."""
 
-from numbers import Integral, Real
+from sklearn.base import clone
 
-import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
-from sklearn.utils.extmath import safe_sparse_dot
-from sklearn.utils.validation import check_is_fitted
-
-from skopu._core.fitting import keep_despite, whole
+from skopu._core.fitting import keep_despite
+from skopu._core.parameters import COUNT, NOT_NEGATIVE, POSITIVE, SCALER, TRAINING
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.random import draw_seeds
-from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
-from skopu._core.targets import encode_targets, keep_labels
 from skopu._core.validation import (
     HasMethods,
-    Interval,
     StrOptions,
-    check_weights,
-    fit_context,
-    validate_data,
 )
+from skopu.binarizers.base import TaskBinarizer
 from skopu.devices import DEVICES, resolve_device
 from skopu.dfa.projection import FEEDBACK, check_projector, draw_feedbacks
 
 
-class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin, BaseEstimator):
+class DFABinarizer(PartsMixin, TaskBinarizer):
     r"""Binarize by an encoder trained by direct feedback alignment.
 
     The network is :math:`a = Wx + b`, codes :math:`z = 1[a > 0]`, features of the device and a
@@ -129,19 +120,16 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
     _part_names = ("opu",)
     _parameter_constraints = {
         **FEEDBACK,
-        "n_bits": [Interval(Integral, 1, None, closed="left")],
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        **SCALER,
+        **TRAINING,
+        "n_bits": COUNT,
+        "n_components": COUNT,
         "opu": [str, HasMethods(["project"]), None],
         "loss": [StrOptions({"auto", "squared_error", "cross_entropy"})],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-        "scaler": [StrOptions({"standard", "quantile"}), None],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "torch_device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
+        "temperature": POSITIVE,
+        "alpha": NOT_NEGATIVE,
+        "learning_rate_init": POSITIVE,
+        "max_iter": [*COUNT, StrOptions({"auto"})],
     }
 
     def __init__(
@@ -184,55 +172,13 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
     def _make_part(self, name):
         return resolve_part(self.opu, DEVICES, "opu")
 
-    @fit_context(prefer_skip_nested_validation=True)
-    @whole
-    def fit(self, X, y, sample_weight=None):
-        """Train encoder and readout; keep the encoder.
-
-        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
-        keeps the best state.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; sparse ones are made dense one minibatch at a time.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Floats, or class labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        IncompatiblePartsError
-            If there is a projector and the errors are not encoded.
-        DeviceLimitError
-            If the device is smaller than ``n_bits`` or ``n_components``.
-        """
+    def _fit_encoder(self, rows, loss):
         check_projector(self)
-        given = y
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=(np.float64, np.float32),
-            multi_output=True,
-            y_numeric=self.loss == "squared_error",
-        )
-        weights = check_weights(sample_weight, X)
-        targets = encode_targets(keep_labels(y, given), self.loss, weights)
         self.opu_ = resolve_device(self.opu, self.n_bits, self.n_components)
         scaler_seed, feedback_seed, train_seed = draw_seeds(self.random_state, 3)
-        self._set_feedback(targets.values.shape[1], feedback_seed)
-        rows = merge_repeated_rows(X, targets.values, weights)
+        self._set_feedback(rows.Y.shape[1], feedback_seed)
         self.scaler_ = fit_scaler(self.scaler, rows.X, rows.weights, scaler_seed)
-        rows = rows._replace(X=apply_scaler(self.scaler_, rows.X))
-        self._train(rows, targets.loss, train_seed)
-        return self
+        self._train(rows._replace(X=apply_scaler(self.scaler_, rows.X)), loss, train_seed)
 
     def _set_feedback(self, n_outputs, seed):
         self.projector_ = None if self.projector is None else clone(self.projector)
@@ -252,33 +198,3 @@ class DFABinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PartsMixin
         self.n_passes_ = self.opu_.n_passes - n_passes
         if trained.fault is not None:
             raise keep_despite(trained.fault, self)
-
-    def transform(self, X):
-        """Return codes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, n_bits), dtype uint8
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
-        X = apply_scaler(self.scaler_, X)
-        logits = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
-        return (logits > 0).view(np.uint8)
-
-    @property
-    def _n_features_out(self):
-        return len(self.coef_)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.target_tags.required = True
-        tags.target_tags.multi_output = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags

@@ -1,20 +1,17 @@
 """Codes from random hyperplanes."""
 
-from numbers import Integral
-
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
-from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.parameters import COUNT, SCALER
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
-from skopu._core.validation import Interval, StrOptions, check_weights, fit_context, validate_data
+from skopu.binarizers.base import RowBinarizer
 
 
-class HyperplaneBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class HyperplaneBinarizer(RowBinarizer):
     r"""Binarize by the side of random hyperplanes on which a row lies.
 
     Bit j is :math:`1[w_j^\top x > 0]` with x scaled and :math:`w_j \sim N(0, I)`: two
@@ -62,8 +59,8 @@ class HyperplaneBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     """
 
     _parameter_constraints = {
-        "n_bits": [Interval(Integral, 1, None, closed="left")],
-        "scaler": [StrOptions({"standard", "quantile"}), None],
+        **SCALER,
+        "n_bits": COUNT,
         "random_state": ["random_state"],
     }
 
@@ -72,55 +69,12 @@ class HyperplaneBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.scaler = scaler
         self.random_state = random_state
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
-        """Scale the inputs and draw hyperplanes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, for the mean and the standard deviation.
-
-        Returns
-        -------
-        self : object
-        """
-        X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32))
-        weights = check_weights(sample_weight, X)
+    def _fit_rows(self, X, weights):
         rng = check_random_state(self.random_state)
         self.coef_ = rng.standard_normal((self.n_bits, X.shape[1]))
         (scaler_seed,) = draw_seeds(rng, 1)
         rows, _, weights, _ = merge_repeated_rows(X, np.zeros((X.shape[0], 1)), weights)
         self.scaler_ = fit_scaler(self.scaler, rows, weights, scaler_seed)
-        return self
 
-    def transform(self, X):
-        """Return codes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, n_bits), dtype uint8
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
-        sides = safe_sparse_dot(apply_scaler(self.scaler_, X), self.coef_.T, dense_output=True)
-        return (sides > 0).view(np.uint8)
-
-    @property
-    def _n_features_out(self):
-        return len(self.coef_)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags
+    def _bits(self, X):
+        return safe_sparse_dot(apply_scaler(self.scaler_, X), self.coef_.T, dense_output=True) > 0

@@ -3,32 +3,32 @@
 ``fit`` makes rows and opens the device; ``_train`` takes both from whoever has them already.
 """
 
-from numbers import Integral, Real
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.extmath import safe_sparse_dot
-from sklearn.utils.validation import check_is_fitted
 
-from skopu._core.dask import is_dask, map_rows
 from skopu._core.fitting import keep_despite, whole
+from skopu._core.parameters import (
+    BOP,
+    COUNT,
+    EARLY_STOPPING,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SCALER,
+    TRAINING,
+)
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.random import draw_seeds
-from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
-from skopu._core.targets import encode_targets, keep_labels
 from skopu._core.validation import (
-    REAL,
     HasMethods,
     Interval,
     StrOptions,
-    check_weights,
     fit_context,
-    validate_data,
 )
+from skopu.binarizers.base import TaskBinarizer
 from skopu.devices import DEVICES, resolve_device
 
 
@@ -48,9 +48,7 @@ class _Unfinished(NamedTuple):
 _PARTS_OF_MODEL = ("n_bits", "n_components", "weights", "weight_optimizer", "learn_gamma")
 
 
-class SupervisedBinarizer(
-    ClassNamePrefixFeaturesOutMixin, PartsMixin, TransformerMixin, BaseEstimator
-):
+class SupervisedBinarizer(PartsMixin, TaskBinarizer):
     r"""Binary codes learned with the task, through a device that nobody can differentiate.
 
     Bits are independent Bernoulli variables with :math:`p = \sigma(Wx + b)` (equation 12 of
@@ -212,35 +210,30 @@ class SupervisedBinarizer(
     _part_names = ("gradient", "opu", "penalty")
     _carried = ("_unfinished",)
     _parameter_constraints = {
-        "n_bits": [Interval(Integral, 1, None, closed="left")],
+        **SCALER,
+        **EARLY_STOPPING,
+        **TRAINING,
+        "n_bits": COUNT,
         "objective": [
             StrOptions({"auto", "end_to_end", "isolated"}),
             Interval(Real, 0, 1, closed="both"),
         ],
         "gradient": [str, HasMethods(["check"])],
         "loss": [StrOptions({"auto", "squared_error", "cross_entropy"})],
-        "scaler": [StrOptions({"standard", "quantile"}), None],
         "weights": [StrOptions({"real", "binary"})],
         "weight_optimizer": [StrOptions({"bop", "ste"})],
-        "bop_gamma": [Interval(Real, 0, 1, closed="right")],
+        "bop_gamma": BOP["gamma"],
         "penalty": [str, HasMethods(["value", "strength_at"]), None],
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": COUNT,
         "opu": [str, HasMethods(["project"]), None],
-        "encoder_penalty": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "readout_penalty": [Interval(Real, 0, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "readout_learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "encoder_penalty": [*NOT_NEGATIVE, StrOptions({"auto"})],
+        "readout_penalty": NOT_NEGATIVE,
+        "learning_rate": POSITIVE,
+        "readout_learning_rate": POSITIVE,
+        "max_iter": [*COUNT, StrOptions({"auto"})],
         "learn_gamma": [StrOptions({"scalar", "feature"}), None],
         "warm_start": ["boolean"],
         "dtype": [StrOptions({"float32", "float64"})],
-        "torch_device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -313,42 +306,6 @@ class SupervisedBinarizer(
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def fit(self, X, y, sample_weight=None):
-        """Train the encoder.
-
-        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
-        keeps the best state. While the penalty is being chosen there is no state to keep yet,
-        and the interruption is raised. A device whose budget of passes is used up ends training
-        likewise, with the last state; if it fails, the fit raises, with the last state kept.
-        In all of these cases ``warm_start=True`` lets the next fit go on from the last state.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; sparse ones are made dense one minibatch at a time.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Floats, or class labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        IncompatiblePartsError
-            If gradient, objective and device cannot work together.
-        DeviceLimitError
-            If the device is smaller than ``n_bits`` or ``n_components``.
-        DeviceFault
-            If the device fails.
-        """
-        self._fit(X, y, sample_weight)
-        return self
-
-    @fit_context(prefer_skip_nested_validation=True)
-    @whole
     def fit_transform(self, X, y, sample_weight=None):
         """Train the encoder and return the codes of the same rows, which are validated once.
 
@@ -368,24 +325,8 @@ class SupervisedBinarizer(
         """
         return self._codes(self._fit(X, y, sample_weight))
 
-    def _fit(self, X, y, sample_weight):
-        """Set the fitted attributes; return validated X."""
-        given = y
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=REAL,
-            multi_output=True,
-            y_numeric=self.loss == "squared_error",
-        )
-        y = keep_labels(y, given)
-        weights = check_weights(sample_weight, X)
-        targets = encode_targets(y, self.loss, weights)
-        device = resolve_device(self.opu, self.n_bits, self.n_components)
-        self._train(merge_repeated_rows(X, targets.values, weights), targets.loss, device)
-        return X
+    def _fit_encoder(self, rows, loss):
+        self._train(rows, loss, resolve_device(self.opu, self.n_bits, self.n_components))
 
     def _train(self, rows, loss, device):
         """Train on ``Rows`` with encoded targets, through a device that is open already."""
@@ -450,24 +391,6 @@ class SupervisedBinarizer(
         self.history_, self.n_iter_ = trained.history, trained.n_iter
         self.n_passes_ = trained.n_passes
 
-    def transform(self, X):
-        """Return the most probable codes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, n_bits), dtype uint8
-            1 where the bit's probability is above one half.
-        """
-        if is_dask(X):
-            check_is_fitted(self)
-            return map_rows(self, "transform", X, len(self.coef_), np.empty((0, 0), np.uint8))
-        return self._codes(self._validate(X))
-
     def bit_probabilities(self, X):
         """Return each bit's probability of being 1.
 
@@ -501,32 +424,3 @@ class SupervisedBinarizer(
         probabilities = self.bit_probabilities(X)
         uniforms = check_random_state(random_state).random_sample((n_draws, *probabilities.shape))
         return (uniforms < probabilities).view(np.uint8)
-
-    def _validate(self, X):
-        check_is_fitted(self)
-        return validate_data(self, X, reset=False, accept_sparse="csr", dtype=REAL)
-
-    def _codes(self, X):
-        """Return the most probable codes of validated X."""
-        return (self._logits(X) > 0).view(np.uint8)
-
-    def _probabilities(self, X):
-        """Return each bit's probability of being 1, for validated X."""
-        return expit(self._logits(X))
-
-    def _logits(self, X):
-        # float64: the last bit of a sum must not decide a bit of a code.
-        scaled = apply_scaler(self.scaler_, X).astype(np.float64, copy=False)
-        return safe_sparse_dot(scaled, self.coef_.T, dense_output=True) + self.intercept_
-
-    @property
-    def _n_features_out(self):
-        return len(self.coef_)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.target_tags.required = True
-        tags.target_tags.multi_output = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags

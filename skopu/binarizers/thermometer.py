@@ -1,19 +1,16 @@
 """Codes from thresholds on every column."""
 
-from numbers import Integral
-
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
 
-from skopu._core.validation import Interval, StrOptions, check_weights, fit_context, validate_data
-from skopu.binarizers.codes import check_own_codes
+from skopu._core.parameters import COUNT
+from skopu._core.validation import StrOptions
+from skopu.binarizers.base import RestoringMixin, RowBinarizer
 
 _DTYPES = (np.float64, np.float32)
 
 
-class ThermometerBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class ThermometerBinarizer(RestoringMixin, RowBinarizer):
     r"""Binarize each column by thresholds, as a thermometer shows its level.
 
     A column with thresholds :math:`t_1 < \dots < t_m` gives the m bits :math:`1[x > t_j]`: all
@@ -79,8 +76,9 @@ class ThermometerBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     array([[2., 5.]])
     """
 
+    _min_rows = 2
     _parameter_constraints = {
-        "n_bits": [Interval(Integral, 1, None, closed="left")],
+        "n_bits": COUNT,
         "strategy": [StrOptions({"quantile", "uniform"})],
     }
 
@@ -88,31 +86,9 @@ class ThermometerBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.n_bits = n_bits
         self.strategy = strategy
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
-        """Choose the thresholds.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        ValueError
-            If every column is constant.
-        """
-        X = validate_data(self, X, accept_sparse="csc", dtype=_DTYPES, ensure_min_samples=2)
-        weights = check_weights(sample_weight, X)
-        columns = [_distinct(*column) for column in _columns(X, weights)]
+    def _fit_rows(self, X, weights):
+        by_column = X.tocsc() if issparse(X) else X
+        columns = [_distinct(*column) for column in _columns(by_column, weights)]
         shares = share_out(self.n_bits, [len(values) - 1 for values, _ in columns])
         if not any(shares):
             raise ValueError(
@@ -126,49 +102,13 @@ class ThermometerBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.thresholds_ = np.concatenate(cuts)
         self.levels_ = [_levels(*column, cut) for column, cut in zip(columns, cuts)]
         self.n_bits_ = len(self.columns_)
-        return self
 
-    def transform(self, X):
-        """Return codes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, `n_bits_`), dtype uint8
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, accept_sparse="csc", dtype=_DTYPES)
+    def _bits(self, X):
         values = X[:, self.columns_]
-        if issparse(values):
-            values = values.toarray()
-        return (values > self.thresholds_).view(np.uint8)
+        return (values.toarray() if issparse(values) else values) > self.thresholds_
 
-    def inverse_transform(self, X):
-        """Return rows that have these codes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, `n_bits_`)
-            Codes of zeros and ones. Of a code that no row has, the number of ones counts.
-
-        Returns
-        -------
-        X_original : ndarray of shape (n_samples, n_features), dtype float64
-            In each column the mean of the training values at the same level.
-
-        Raises
-        ------
-        NotBinaryError
-            If a value is neither 0 nor 1.
-        ValueError
-            If the codes do not have ``n_bits_`` columns.
-        """
-        check_is_fitted(self)
-        codes = check_own_codes(self, X)
+    def _restored(self, codes):
+        # Of a code that no row has, the number of ones counts.
         counts = np.zeros((len(codes), len(self.levels_)), dtype=np.int64)
         np.add.at(counts.T, self.columns_, codes.T)
         restored = [levels[count] for levels, count in zip(self.levels_, counts.T)]
@@ -177,12 +117,6 @@ class ThermometerBinarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     @property
     def _n_features_out(self):
         return self.n_bits_
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags
 
 
 def share_out(n_bits, capacities):

@@ -1,29 +1,22 @@
 """Codes from a denoising autoencoder."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
 
-from skopu._core.fitting import whole
+from skopu._core.parameters import BOP, COUNT, LAYERS, NOT_NEGATIVE, POSITIVE, TRAINING
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.validation import (
     Interval,
     StrOptions,
     check_layer_sizes,
-    check_weights,
-    fit_context,
-    validate_data,
 )
-from skopu.devices.base import check_codes
-
-_DTYPES = (np.float64, np.float32)
+from skopu.binarizers.base import RestoringMixin, RowBinarizer
 
 
-class BinaryAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BinaryAutoencoder(RestoringMixin, RowBinarizer):
     r"""Codes from which a decoder restores the row, learned without labels.
 
     Encoder and decoder are perceptrons whose layers are a matrix of weights in {-1, 1}, a batch
@@ -117,21 +110,18 @@ class BinaryAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     True
     """
 
+    _min_rows = 2  # that batch normalisation has something to measure
     _parameter_constraints = {
-        "n_bits": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "noise": [Interval(Real, 0, None, closed="left")],
+        **LAYERS,
+        **BOP,
+        **TRAINING,
+        "n_bits": COUNT,
+        "noise": NOT_NEGATIVE,
         "weights": [StrOptions({"binary", "real"})],
         "weight_optimizer": [StrOptions({"bop", "ste"})],
         "feature_range": [tuple, None],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "gamma": [Interval(Real, 0, 1, closed="right")],
-        "tau": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": POSITIVE,
         "batch_size": [Interval(Integral, 2, None, closed="left")],
-        "torch_device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -167,33 +157,12 @@ class BinaryAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.random_state = random_state
         self.verbose = verbose
 
-    @fit_context(prefer_skip_nested_validation=True)
-    @whole
-    def fit(self, X, y=None, sample_weight=None):
-        """Train encoder and decoder.
-
-        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and
-        keeps the best state.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows, without noise.
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-        """
+    def _fit_rows(self, X, weights):
         # torch is loaded by the first fit, not by importing the package.
         from skopu.discrete.autoencoder_training import train_autoencoder
 
         check_layer_sizes(self.hidden_layer_sizes)
-        X = self._rows(X, ensure_min_samples=2)
-        weights = check_weights(sample_weight, X)
+        X = _dense(X)
         (seed,) = draw_seeds(self.random_state, 1)
         rows, _, weights, _ = merge_repeated_rows(X, np.zeros((len(X), 1)), weights)
         if len(rows) == 1:  # batch normalisation wants two
@@ -203,12 +172,6 @@ class BinaryAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.coefs_, self.scales_ = trained.coefs, trained.scales
         self.intercepts_ = trained.shifts
         self.history_, self.n_iter_ = trained.history, trained.n_iter
-        return self
-
-    def _rows(self, X, **options):
-        """Return validated rows; sparse ones are made dense, as what is restored is dense too."""
-        X = validate_data(self, X, accept_sparse="csr", dtype=_DTYPES, **options)
-        return X.toarray() if issparse(X) else X
 
     def _set_range(self, X):
         if self.feature_range is None:
@@ -236,50 +199,11 @@ class BinaryAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             H += self.intercepts_[number]
         return H
 
-    def transform(self, X):
-        """Return codes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows, with or without noise.
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, n_bits), dtype uint8
-        """
-        check_is_fitted(self)
-        X = self._rows(X, reset=False)
+    def _bits(self, X):
         n_encoder = len(self.coefs_) // 2
-        return (self._apply(self._scaled(X), range(n_encoder)) >= 0).view(np.uint8)
+        return self._apply(self._scaled(_dense(X)), range(n_encoder)) >= 0
 
-    def inverse_transform(self, X):
-        """Return the rows that the decoder restores from codes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_bits)
-            Codes of zeros and ones.
-
-        Returns
-        -------
-        X_original : ndarray of shape (n_samples, n_features), dtype float64
-            In the units of the columns.
-
-        Raises
-        ------
-        NotBinaryError
-            If a value is neither 0 nor 1.
-        ValueError
-            If the codes do not have ``n_bits`` columns.
-        """
-        check_is_fitted(self)
-        codes = check_codes(X, "X")
-        if codes.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"X has {codes.shape[1]} columns, but codes of this {type(self).__name__} have "
-                f"{self._n_features_out} bits: give what transform returns."
-            )
+    def _restored(self, codes):
         n_encoder = len(self.coefs_) // 2
         # The decoder starts by taking the sign: 0 must come out as -1.
         restored = self._apply(codes - 0.5, range(n_encoder, len(self.coefs_)))
@@ -308,18 +232,16 @@ class BinaryAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         score : float
         """
         restored = self.inverse_transform(self.transform(X))
-        X = self._rows(X, reset=False)
-        return psnr(self._scaled(X), self._scaled(restored))
+        return psnr(self._scaled(_dense(self._validate(X))), self._scaled(restored))
 
     @property
     def _n_features_out(self):
         return self.coefs_[len(self.coefs_) // 2 - 1].shape[1]
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags
+
+def _dense(X):
+    """Return rows as an array, since what is restored is one."""
+    return X.toarray() if issparse(X) else X
 
 
 def psnr(clean, restored):

@@ -1,7 +1,5 @@
 """Classification by a network of binary weights and activations."""
 
-from numbers import Integral, Real
-
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.extmath import safe_sparse_dot
@@ -9,13 +7,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.chunks import row_chunks
 from skopu._core.classification import LabelFit, ProbabilisticClassifier
+from skopu._core.parameters import BOP, EARLY_STOPPING, LAYERS, POSITIVE, SCALER, TRAINING
 from skopu._core.parts import PartsMixin
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
 from skopu._core.validation import (
     HasMethods,
-    Interval,
     StrOptions,
     check_layer_sizes,
     validate_data,
@@ -145,26 +143,19 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEst
 
     _part_names = ("penalty",)
     _parameter_constraints = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        **LAYERS,
+        **BOP,
+        **SCALER,
+        **EARLY_STOPPING,
+        **TRAINING,
         "weight_optimizer": [StrOptions({"bop", "ste", "sigmoid", "gumbel", "real"})],
-        "gamma": [Interval(Real, 0, 1, closed="right")],
-        "tau": [Interval(Real, 0, None, closed="left")],
         "adaptive_noise": ["boolean"],
         "penalty": [str, HasMethods(["value", "strength_at"]), None],
         "normalization": [StrOptions({"batch", "layer"})],
         "recalibrate": ["boolean"],
         "weights": [StrOptions({"binary", "latent"})],
-        "scaler": [StrOptions({"standard", "quantile"}), None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"cosine", "constant"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "torch_device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
+        "learning_rate_init": POSITIVE,
     }
 
     def __init__(

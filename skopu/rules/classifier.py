@@ -1,16 +1,15 @@
 """Classification by rules that are learned by gradient."""
 
-from numbers import Integral, Real
-
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.classification import LabelFit
+from skopu._core.parameters import BOP, COUNT, NOT_NEGATIVE, POSITIVE, TRAINING
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
-from skopu._core.validation import Interval, StrOptions, validate_data
+from skopu._core.validation import StrOptions, validate_data
 from skopu.rules.conditions import condition_matrix, make_conditions
 from skopu.rules.rules import Rule, decide, drop_implied, order_rules, simplify
 
@@ -122,19 +121,14 @@ class NeuralDNFClassifier(LabelFit, ClassifierMixin, BaseEstimator):
 
     _dtypes = np.float64  # cuts are compared with values to the last bit
     _parameter_constraints = {
-        "n_rules": [Interval(Integral, 1, None, closed="left")],
-        "n_thresholds": [Interval(Integral, 1, None, closed="left")],
+        **BOP,
+        **TRAINING,
+        "n_rules": COUNT,
+        "n_thresholds": COUNT,
         "weight_optimizer": [StrOptions({"bop", "ste"})],
         "adaptive_noise": ["boolean"],
-        "literal_penalty": [Interval(Real, 0, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "gamma": [Interval(Real, 0, 1, closed="right")],
-        "tau": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "torch_device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
+        "literal_penalty": NOT_NEGATIVE,
+        "learning_rate": POSITIVE,
     }
 
     def __init__(
