@@ -1,5 +1,7 @@
 """Codes from which a row can be restored, learned without targets."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.extmath import safe_sparse_dot
@@ -14,6 +16,7 @@ _DTYPES = (np.float64, np.float32)
 _REACH = 3.0  # standard deviations that become 1, the reach of tanh
 
 
+@dataclass(eq=False, repr=False)
 class AutoencoderBinarizer(RestoringMixin, RowBinarizer):
     r"""Binarize by an autoencoder whose encoder and decoder share their weights.
 
@@ -105,28 +108,16 @@ class AutoencoderBinarizer(RestoringMixin, RowBinarizer):
         "learning_rate": POSITIVE,
     }
 
-    def __init__(
-        self,
-        n_bits=64,
-        *,
-        lambda_reg=0.01,
-        scaler="standard",
-        learning_rate=0.01,
-        max_iter=2000,
-        batch_size=128,
-        torch_device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_bits = n_bits
-        self.lambda_reg = lambda_reg
-        self.scaler = scaler
-        self.learning_rate = learning_rate
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.torch_device = torch_device
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 64
+    _: KW_ONLY
+    lambda_reg: float = 0.01
+    scaler: str | None = "standard"
+    learning_rate: float = 0.01
+    max_iter: int = 2000
+    batch_size: int = 128
+    torch_device: str = "cpu"
+    random_state: object = None
+    verbose: int = 0
 
     def _fit_rows(self, X, weights):
         # torch is loaded by the first fit, not by importing the package.

@@ -1,5 +1,7 @@
 """Codes from an encoder trained by direct feedback alignment."""
 
+from dataclasses import KW_ONLY, dataclass
+
 from sklearn.base import clone
 
 from skopu._core.fitting import keep_despite
@@ -16,6 +18,7 @@ from skopu.devices import DEVICES, resolve_device
 from skopu.dfa.projection import FEEDBACK, check_projector, draw_feedbacks
 
 
+@dataclass(eq=False, repr=False)
 class DFABinarizer(PartsMixin, TaskBinarizer):
     r"""Binarize by an encoder trained by direct feedback alignment.
 
@@ -132,42 +135,23 @@ class DFABinarizer(PartsMixin, TaskBinarizer):
         "max_iter": [*COUNT, StrOptions({"auto"})],
     }
 
-    def __init__(
-        self,
-        n_bits=64,
-        *,
-        n_components=1024,
-        opu="simulated",
-        projector=None,
-        error_encoding=None,
-        threshold=0.1,
-        loss="auto",
-        temperature=0.5,
-        scaler="standard",
-        alpha=0.01,
-        learning_rate_init=0.05,
-        max_iter="auto",
-        batch_size=128,
-        torch_device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_bits = n_bits
-        self.n_components = n_components
-        self.opu = opu
-        self.projector = projector
-        self.error_encoding = error_encoding
-        self.threshold = threshold
-        self.loss = loss
-        self.temperature = temperature
-        self.scaler = scaler
-        self.alpha = alpha
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.torch_device = torch_device
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 64
+    _: KW_ONLY
+    n_components: int = 1024
+    opu: object = "simulated"
+    projector: object = None
+    error_encoding: str | None = None
+    threshold: float = 0.1
+    loss: str = "auto"
+    temperature: float = 0.5
+    scaler: str | None = "standard"
+    alpha: float = 0.01
+    learning_rate_init: float = 0.05
+    max_iter: int | str = "auto"
+    batch_size: int = 128
+    torch_device: str = "cpu"
+    random_state: object = None
+    verbose: int = 0
 
     def _make_part(self, name):
         return resolve_part(self.opu, DEVICES, "opu")

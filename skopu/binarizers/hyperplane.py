@@ -1,5 +1,7 @@
 """Codes from random hyperplanes."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
@@ -11,6 +13,7 @@ from skopu._core.scaling import apply_scaler, fit_scaler
 from skopu.binarizers.base import RowBinarizer
 
 
+@dataclass(eq=False, repr=False)
 class HyperplaneBinarizer(RowBinarizer):
     r"""Binarize by the side of random hyperplanes on which a row lies.
 
@@ -64,10 +67,10 @@ class HyperplaneBinarizer(RowBinarizer):
         "random_state": ["random_state"],
     }
 
-    def __init__(self, n_bits=64, *, scaler="standard", random_state=None):
-        self.n_bits = n_bits
-        self.scaler = scaler
-        self.random_state = random_state
+    n_bits: int = 64
+    _: KW_ONLY
+    scaler: str | None = "standard"
+    random_state: object = None
 
     def _fit_rows(self, X, weights):
         rng = check_random_state(self.random_state)

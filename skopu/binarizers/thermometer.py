@@ -1,5 +1,7 @@
 """Codes from thresholds on every column."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 from scipy.sparse import issparse
 
@@ -10,6 +12,7 @@ from skopu.binarizers.base import RestoringMixin, RowBinarizer
 _DTYPES = (np.float64, np.float32)
 
 
+@dataclass(eq=False, repr=False)
 class ThermometerBinarizer(RestoringMixin, RowBinarizer):
     r"""Binarize each column by thresholds, as a thermometer shows its level.
 
@@ -82,9 +85,9 @@ class ThermometerBinarizer(RestoringMixin, RowBinarizer):
         "strategy": [StrOptions({"quantile", "uniform"})],
     }
 
-    def __init__(self, n_bits=64, *, strategy="quantile"):
-        self.n_bits = n_bits
-        self.strategy = strategy
+    n_bits: int = 64
+    _: KW_ONLY
+    strategy: str = "quantile"
 
     def _fit_rows(self, X, weights):
         by_column = X.tocsc() if issparse(X) else X

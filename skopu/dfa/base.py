@@ -1,6 +1,7 @@
 """What the classifier and the regressor share: parameters, start, training, prediction."""
 
 from copy import copy
+from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
 from math import ceil
 
@@ -44,6 +45,7 @@ _MAX_RATE = 0.01
 _ROWS_TO_HOLD_OUT_FROM = 100
 
 
+@dataclass(eq=False, repr=False)
 class DFANetwork(BaseEstimator):
     """Parameters and training common to both."""
 
@@ -65,50 +67,27 @@ class DFANetwork(BaseEstimator):
         "warm_start": ["boolean"],
     }
 
-    def __init__(
-        self,
-        hidden_layer_sizes=(100,),
-        activation="tanh",
-        *,
-        scaler="standard",
-        algorithm="dfa",
-        projector=None,
-        error_encoding=None,
-        threshold=0.1,
-        alpha=1e-4,
-        batch_size="auto",
-        learning_rate="linear",
-        learning_rate_init="auto",
-        max_iter="auto",
-        early_stopping="auto",
-        validation_fraction=0.1,
-        n_iter_no_change=20,
-        compute_alignment=False,
-        warm_start=False,
-        torch_device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.scaler = scaler
-        self.algorithm = algorithm
-        self.projector = projector
-        self.error_encoding = error_encoding
-        self.threshold = threshold
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.compute_alignment = compute_alignment
-        self.warm_start = warm_start
-        self.torch_device = torch_device
-        self.random_state = random_state
-        self.verbose = verbose
+    hidden_layer_sizes: object = (100,)
+    activation: str = "tanh"
+    _: KW_ONLY
+    scaler: str | None = "standard"
+    algorithm: str = "dfa"
+    projector: object = None
+    error_encoding: str | None = None
+    threshold: float = 0.1
+    alpha: float = 1e-4
+    batch_size: int | str = "auto"
+    learning_rate: str = "linear"
+    learning_rate_init: float | str = "auto"
+    max_iter: int | str = "auto"
+    early_stopping: bool | str = "auto"
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 20
+    compute_alignment: bool = False
+    warm_start: bool = False
+    torch_device: str = "cpu"
+    random_state: object = None
+    verbose: int = 0
 
     def _goes_on(self):
         """Whether ``fit`` goes on from the last one."""

@@ -1,5 +1,6 @@
 """Codes from a denoising autoencoder."""
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
 import numpy as np
@@ -16,6 +17,7 @@ from skopu._core.validation import (
 from skopu.binarizers.base import RestoringMixin, RowBinarizer
 
 
+@dataclass(eq=False, repr=False)
 class BinaryAutoencoder(RestoringMixin, RowBinarizer):
     r"""Codes from which a decoder restores the row, learned without labels.
 
@@ -124,38 +126,21 @@ class BinaryAutoencoder(RestoringMixin, RowBinarizer):
         "batch_size": [Interval(Integral, 2, None, closed="left")],
     }
 
-    def __init__(
-        self,
-        n_bits=64,
-        *,
-        hidden_layer_sizes=(),
-        noise=0.1,
-        weights="binary",
-        weight_optimizer="bop",
-        feature_range=None,
-        learning_rate=0.01,
-        gamma=1e-3,
-        tau=1e-8,
-        max_iter=2000,
-        batch_size=64,
-        torch_device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_bits = n_bits
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.noise = noise
-        self.weights = weights
-        self.weight_optimizer = weight_optimizer
-        self.feature_range = feature_range
-        self.learning_rate = learning_rate
-        self.gamma = gamma
-        self.tau = tau
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.torch_device = torch_device
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 64
+    _: KW_ONLY
+    hidden_layer_sizes: object = ()
+    noise: float = 0.1
+    weights: str = "binary"
+    weight_optimizer: str = "bop"
+    feature_range: tuple | None = None
+    learning_rate: float = 0.01
+    gamma: float = 1e-3
+    tau: float = 1e-8
+    max_iter: int = 2000
+    batch_size: int = 64
+    torch_device: str = "cpu"
+    random_state: object = None
+    verbose: int = 0
 
     def _fit_rows(self, X, weights):
         # torch is loaded by the first fit, not by importing the package.

@@ -1,5 +1,7 @@
 """Classification by a network of binary weights and activations."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.extmath import safe_sparse_dot
@@ -22,6 +24,7 @@ from skopu._core.validation import (
 _EPS = 1e-5  # under the root of a row's normalisation, as in training
 
 
+@dataclass(eq=False, repr=False)
 class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEstimator):
     r"""Multilayer perceptron with weights and activations -1 and 1.
 
@@ -158,50 +161,27 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEst
         "learning_rate_init": POSITIVE,
     }
 
-    def __init__(
-        self,
-        hidden_layer_sizes=(256,),
-        *,
-        weight_optimizer="bop",
-        gamma=1e-4,
-        tau=1e-8,
-        adaptive_noise=False,
-        penalty=None,
-        normalization="batch",
-        recalibrate=True,
-        weights="binary",
-        scaler="standard",
-        batch_size=64,
-        learning_rate="cosine",
-        learning_rate_init=0.01,
-        max_iter=100,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=20,
-        torch_device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.weight_optimizer = weight_optimizer
-        self.gamma = gamma
-        self.tau = tau
-        self.adaptive_noise = adaptive_noise
-        self.penalty = penalty
-        self.normalization = normalization
-        self.recalibrate = recalibrate
-        self.weights = weights
-        self.scaler = scaler
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.torch_device = torch_device
-        self.random_state = random_state
-        self.verbose = verbose
+    hidden_layer_sizes: object = (256,)
+    _: KW_ONLY
+    weight_optimizer: str = "bop"
+    gamma: float = 1e-4
+    tau: float = 1e-8
+    adaptive_noise: bool = False
+    penalty: object = None
+    normalization: str = "batch"
+    recalibrate: bool = True
+    weights: str = "binary"
+    scaler: str | None = "standard"
+    batch_size: int = 64
+    learning_rate: str = "cosine"
+    learning_rate_init: float = 0.01
+    max_iter: int = 100
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 20
+    torch_device: str = "cpu"
+    random_state: object = None
+    verbose: int = 0
 
     def _make_part(self, name):
         from skopu.penalties import BinaryQuantizer, resolve_penalty

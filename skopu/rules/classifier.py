@@ -1,5 +1,7 @@
 """Classification by rules that are learned by gradient."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -14,6 +16,7 @@ from skopu.rules.conditions import condition_matrix, make_conditions
 from skopu.rules.rules import Rule, decide, drop_implied, order_rules, simplify
 
 
+@dataclass(eq=False, repr=False)
 class NeuralDNFClassifier(LabelFit, ClassifierMixin, BaseEstimator):
     r"""IF-THEN rules in the units of the columns, learned by gradient.
 
@@ -131,36 +134,20 @@ class NeuralDNFClassifier(LabelFit, ClassifierMixin, BaseEstimator):
         "learning_rate": POSITIVE,
     }
 
-    def __init__(
-        self,
-        n_rules=10,
-        *,
-        n_thresholds=5,
-        weight_optimizer="bop",
-        adaptive_noise=True,
-        literal_penalty=0.02,
-        learning_rate=0.01,
-        gamma=1e-3,
-        tau=1e-6,
-        max_iter=1500,
-        batch_size=128,
-        torch_device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_rules = n_rules
-        self.n_thresholds = n_thresholds
-        self.weight_optimizer = weight_optimizer
-        self.adaptive_noise = adaptive_noise
-        self.literal_penalty = literal_penalty
-        self.learning_rate = learning_rate
-        self.gamma = gamma
-        self.tau = tau
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.torch_device = torch_device
-        self.random_state = random_state
-        self.verbose = verbose
+    n_rules: int = 10
+    _: KW_ONLY
+    n_thresholds: int = 5
+    weight_optimizer: str = "bop"
+    adaptive_noise: bool = True
+    literal_penalty: float = 0.02
+    learning_rate: float = 0.01
+    gamma: float = 1e-3
+    tau: float = 1e-6
+    max_iter: int = 1500
+    batch_size: int = 128
+    torch_device: str = "cpu"
+    random_state: object = None
+    verbose: int = 0
 
     def _fit_codes(self, X, codes, weights):
         (seed,) = draw_seeds(self.random_state, 1)
