@@ -7,14 +7,17 @@ import lzma
 import os
 import sys
 import tarfile
+import threading
 import zipfile
 from datetime import date, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
 from skopu.comparison.csv_files import read_csv_problem
 from skopu.comparison.problems import InputError
+from skopu.comparison.tables.sources import table_name
 
 N_ROWS = 30
 SIZES = [20 + (7 * i) % 31 + 0.5 * (i % 2) for i in range(N_ROWS)]
@@ -821,14 +824,42 @@ def test_standard_input_is_read(monkeypatch):
         assert problem.name == "standard input"
 
 
+@pytest.fixture
+def server():
+    """A server of one table, on this machine."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            found = self.path == "/folder/wine.csv?raw=1"
+            self.send_response(200 if found else 404)
+            self.end_headers()
+            self.wfile.write(GOOD.encode() if found else b"<html>no</html>")
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_an_address_is_fetched(server, monkeypatch):
+    """Oracle: the table, and the server's own refusal."""
+    monkeypatch.setenv("no_proxy", "*")
+    problem = read_csv_problem(f"{server}/folder/wine.csv?raw=1", "y")
+    assert_is_the_table(problem)
+    assert problem.name == "wine"
+    with pytest.raises(InputError, match="cannot be fetched: HTTP Error 404: Not Found"):
+        read_csv_problem(f"{server}/nothing.csv", "y")
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [("a/wine.csv", "wine"), ("wine.csv.gz", "wine"), ("a.b.tsv", "a.b"), ("wine", "wine")],
 )
-def test_a_table_is_called_like_its_file(tmp_path, path, name):
+def test_a_table_is_called_like_its_file(path, name):
     """Oracle: written here."""
-    from skopu.comparison.tables.sources import table_name
-
     assert table_name(path) == name
     assert table_name("https://host/folder/wine.csv?raw=1") == "wine"
 
