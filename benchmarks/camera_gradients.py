@@ -21,9 +21,9 @@ from protocol import is_classification, make_parser, resolve, split
 
 from skopu.devices import Camera, SimulatedOPU
 from skopu.exceptions import CameraWarning
-from skopu.forms.intensities import FittedIntensities
 from skopu.gradients import LeaveOneOut, Quadratic
 from skopu.losses import CrossEntropy, SquaredError
+from skopu.training.answers import DeviceAnswers
 
 SETS = "boston,energy,eeg"
 ESTIMATORS = {"loo": LeaveOneOut(4), "quadratic": Quadratic(4)}
@@ -43,14 +43,14 @@ def load(folder, name):
 
 def put_before(model, opu, X):
     """Give the model another device, and a quadratic model fitted to its answers."""
-    model.device, estimator = opu, ESTIMATORS["quadratic"]
+    estimator = ESTIMATORS["quadratic"]
+    model.answers = DeviceAnswers(opu, N_COMPONENTS, estimator.fit_penalty)
     rows = np.random.default_rng(0).integers(len(X), size=N_FITTED_ROWS)
     with torch.no_grad():
         codes = estimator.draw(model.encoder(X[rows]), model.generator).codes.flatten(0, 1)
-        model._fitted = FittedIntensities(N_BITS, estimator.fit_penalty)
-        answers = codes, model._intensities(codes)[0], model.n_passes
-        model._fitted = model._fitted.with_answers(*answers)
-        model._answers = []
+        model.answers.intensities(codes)
+    model.answers.learn()
+    model.answers.mark()
 
 
 def variances(options, name):

@@ -85,6 +85,7 @@ def train(model, X, targets, n_iter, rng):
         optimizer.zero_grad()
         surrogate.backward()
         optimizer.step()
+        model.mark()
 
 
 def gradients(model, estimator, X, targets, n_repeats):
@@ -98,6 +99,8 @@ def gradients(model, estimator, X, targets, n_repeats):
         costs = model.costs(draws, model.predict(draws.codes), targets)
         surrogate = estimator.surrogate(logits, draws, costs).mean()
         drawn.append(torch.autograd.grad(surrogate, model.encoder.weight)[0].ravel())
+        model.answers.learn()
+        model.mark()
     return torch.stack(drawn)
 
 

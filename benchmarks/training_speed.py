@@ -50,7 +50,7 @@ class Plain:
 
     def __init__(self, model, features):
         self.encoder, self.readout = model.encoder, model.readout
-        self.matrix, self.generator = model.device.matrix_, model.generator
+        self.matrix, self.generator = model.answers.device.matrix_, model.generator
         self.groups, self.n_draws = model.groups, model.gradient.n_draws
         self.features = features
 

@@ -56,7 +56,7 @@ class TestJointModel:
         gradients = []
         for device in (SimulatedOPU(), BlackBox()):
             model, X, targets, weights = joint_model(device, n_outputs, learn_gamma, kappa)
-            assert model._collapses(800, 6) == device.known_matrix
+            assert model.answers._collapses(800, 6, n_outputs) == device.computable
             loss, surrogate = model.step(X, targets, weights)
             surrogate.backward()
             gradients.append([np.array(loss), *(p.grad.numpy() for p in model.parameters())])
@@ -67,13 +67,13 @@ class TestJointModel:
     def test_small_batches_are_projected(self):
         """Oracle: the count of multiplications; for few codes the form costs more."""
         model, *_ = joint_model(SimulatedOPU(), 1)
-        assert not model._collapses(2, 6)
+        assert not model.answers._collapses(2, 6, 1)
 
     def test_readout_starts_centred(self):
         """Oracle: mean 0 and total variance 1 of the scaled features of the starting codes."""
         model, X, *_ = joint_model(BlackBox(), 1)
         codes = model.gradient.draw(model.encoder(X), torch.Generator().manual_seed(0)).codes[0]
-        intensities, popcounts = model._intensities(codes)
+        intensities, popcounts = model.answers.intensities(codes), codes.sum(-1)
         model.start(X, 1, 0)
         readout = model.readout
         features = (intensities - popcounts[:, None] * readout.gain) / readout.scale
@@ -297,11 +297,12 @@ def test_a_control_variate_has_not_seen_the_draws_it_corrects(monkeypatch):
     surrogate, n_fitted = Quadratic.surrogate, []
 
     def watched(self, logits, draws, costs):
-        seen = set(map(bytes, (model._fitted._fitted_codes > 0).numpy()))
+        seen = set(map(bytes, (model.answers.fitted._fitted_codes > 0).numpy()))
         new = set(map(bytes, (draws.codes.flatten(0, 1) > 0).numpy()))
         assert len(new & seen) < 0.5 * len(new)
-        torch.testing.assert_close(tuple(costs.forms), tuple(model._forms(model._fitted)))
-        n_fitted.append(len(model._fitted._fitted_codes))
+        expected = [part.clone() for part in model._wanted_forms()]
+        torch.testing.assert_close(list(costs.forms), expected)
+        n_fitted.append(len(model.answers.fitted._fitted_codes))
         return surrogate(self, logits, draws, costs)
 
     monkeypatch.setattr(Quadratic, "surrogate", watched)
@@ -319,10 +320,10 @@ def test_a_minibatch_cut_short_leaves_the_fitted_forms_as_they_were():
         for number in range(3):
             if is_cut and number == 1:
                 model.step(X, *batch)
-                tensors, state = model.state_dict(), model.state(is_finished=False)
+                tensors, state = model.state_dict(), model.state()
                 model = joint_model(BlackBox(), 1, n_bits=16, gradient=Quadratic(4))[0]
                 model.resume(X, 1, 0, tensors, state)
             model.step(X, *batch)
             model.mark()
-        forms.append(model._fitted.state())
+        forms.append(model.answers.fitted.state())
     torch.testing.assert_close(forms[0], forms[1], rtol=0, atol=0)

@@ -82,29 +82,30 @@ def train_encoder(rows, loss, device, settings, seed, resume=None):
     encoder = make_encoder(rows.X.shape[1], settings, seeds[5]).to(data.start_rows())
     n_outputs = rows.Y.shape[1]
     max_iter = _resolve_max_iter(settings, gradient, data.n_rows)
-    state = _unpack(resume, settings.torch_device)
+    state = _unpack(resume, settings)
     # Two pools of threads that take turns on the same cores wait for each other: the device's
     # product keeps its threads, torch's thin operations get one.
     with restoring(partial(threadpool_limits, 1, user_api="openmp")):
-        penalty, errors = settings.encoder_penalty, {}
-        if isinstance(penalty, str) and state["penalty"] is not None:
-            penalty, errors = state["penalty"], state["errors"]
-        elif isinstance(penalty, str):
-            penalty, errors = choose_penalty(
-                data,
-                n_outputs,
-                objective,
-                settings,
-                n_iter=max(1, min(max_iter // 2, _MAX_CHOICE_ITER)),
-                seed=seeds[4],
-            )
-        state = {**state, "penalty": float(penalty), "errors": errors}
-        model = _make_model(encoder, device, gradient, objective, penalty, settings, seeds[0])
+        if state["penalty"] is None:
+            n_iter = max(1, min(max_iter // 2, _MAX_CHOICE_ITER))
+            chosen = _choose_penalty(data, n_outputs, objective, settings, n_iter, seeds[4])
+            state = {**state, **chosen}
+        model = _make_model(encoder, device, gradient, objective, settings, seeds[0], state)
         fault = _start(model, data, n_outputs, seeds[2], state)
         run = None
         if fault is None:
             run = _make_loop(model, data, settings, max_iter, seeds[3], state["run"]).run()
     return _trained(model, run, fault, gradient, state)
+
+
+def _choose_penalty(data, n_outputs, objective, settings, n_iter, seed):
+    """Return the penalty to train with, and the errors of those tried, as parts of a state."""
+    penalty, errors = settings.encoder_penalty, {}
+    if isinstance(penalty, str):
+        penalty, errors = choose_penalty(
+            data, n_outputs, objective, settings, n_iter=n_iter, seed=seed
+        )
+    return {"penalty": float(penalty), "errors": errors}
 
 
 def _start(model, data, n_outputs, seed, state):
@@ -113,7 +114,6 @@ def _start(model, data, n_outputs, seed, state):
     if run is not None:
         model.resume(rows, n_outputs, seed, run["module"], state["model"])
         return None
-    model.n_lost = state["n_passes"]
     try:
         model.start(rows, n_outputs, seed)
     except DeviceFault as fault:
@@ -133,7 +133,7 @@ def _trained(model, run, fault, gradient, state):
         return TrainedEncoder(**facts, fault=fault, state=_pack(state))
     kept = None
     if run.state is not None:
-        own = model.state(run.state["is_finished"])
+        own = model.state()
         kept = _pack({**state, "run": run.state, "model": own})
     weight, bias = model.encoder_weights()
     return TrainedEncoder(
@@ -155,10 +155,11 @@ def _pack(state):
     return buffer.getvalue()
 
 
-def _unpack(state, torch_device):
+def _unpack(state, settings):
+    """Return what an earlier training left, or the state of one that has not begun."""
     if state is None:
         return {"penalty": None, "errors": {}, "run": None, "model": None, "n_passes": 0}
-    return torch.load(io.BytesIO(state), map_location=torch_device, weights_only=True)
+    return torch.load(io.BytesIO(state), map_location=settings.torch_device, weights_only=True)
 
 
 def _resolve_max_iter(settings, gradient, n_rows):
@@ -171,12 +172,12 @@ def _resolve_max_iter(settings, gradient, n_rows):
     return min(max(_EXACT_ITER, n_epochs), _MAX_EXACT_ITER)
 
 
-def _make_model(encoder, device, gradient, objective, penalty, settings, seed):
-    """Return the model that the gradient estimator asks for, not yet started."""
+def _make_model(encoder, device, gradient, objective, settings, seed, state):
+    """Return the model that the way of training asks for, not yet started."""
     if not gradient.uses_device:
         exact = ExactModel if settings.weights == "real" else BinaryExactModel
         return exact(
-            encoder, objective.loss, objective.kappa, penalty, settings.readout_penalty
+            encoder, objective.loss, objective.kappa, state["penalty"], settings.readout_penalty
         ).to(settings.torch_device)
     return JointModel(
         encoder,
@@ -184,10 +185,12 @@ def _make_model(encoder, device, gradient, objective, penalty, settings, seed):
         gradient,
         objective,
         n_components=settings.n_components,
-        encoder_penalty=penalty,
+        encoder_penalty=state["penalty"],
         readout_penalty=settings.readout_penalty,
         learn_gamma=settings.learn_gamma,
         generator=torch.Generator(settings.torch_device).manual_seed(seed),
+        # Passes of an earlier fit that a device ended before there was anything to go on from.
+        n_lost=state["n_passes"],
     ).to(settings.torch_device)
 
 

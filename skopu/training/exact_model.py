@@ -38,7 +38,7 @@ class ExactModel(nn.Module):
     def mark(self):
         """Note where a minibatch begins: there are no draws to be repeated."""
 
-    def state(self, is_finished):
+    def state(self):
         """Return what ``resume`` takes beside the parameters: nothing."""
         return {}
 

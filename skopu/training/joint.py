@@ -1,12 +1,9 @@
 """Encoder, device and readout as one model whose step yields gradients for both ends."""
 
-from functools import partial
-
 import torch
 from torch import nn
 
-from skopu.exceptions import DeviceFault
-from skopu.forms.intensities import FittedIntensities, KnownIntensities
+from skopu.training.answers import DeviceAnswers
 from skopu.training.readout import ReadoutLayer
 
 _MAX_CALIBRATION_ROWS = 1024
@@ -14,10 +11,6 @@ _MAX_CALIBRATION_ROWS = 1024
 
 class JointModel(nn.Module):
     """Encoder and readout around a device.
-
-    The device is a black box that answers codes. Where its matrix is known, and the sizes make
-    it worth while, the same predictions are computed without the intensities; the codes
-    count as passes all the same, since that is what a machine would need.
 
     Parameters
     ----------
@@ -35,13 +28,13 @@ class JointModel(nn.Module):
         Whether the readout learns a scale of the features.
     generator : torch.Generator
         Source of the draws.
+    n_lost : int, default=0
+        Passes that an earlier training made for nothing.
 
     Attributes
     ----------
-    n_passes : int
-        Codes sent through the device, or answered in its place.
-    n_lost : int
-        How many of these have to be sent again, because a fault came between.
+    answers : DeviceAnswers
+        The device, as this model sees it.
     progress : float
         Share of the training done, in [0, 1], for estimators with a schedule; set by the loop.
     """
@@ -58,17 +51,15 @@ class JointModel(nn.Module):
         readout_penalty,
         learn_gamma,
         generator,
+        n_lost=0,
     ):
         super().__init__()
-        self.encoder, self.device = encoder, device
-        self.gradient, self.objective = gradient, objective
-        self.n_components = n_components
+        self.encoder, self.gradient, self.objective = encoder, gradient, objective
+        fit_penalty = gradient.fit_penalty if gradient.fits_forms else None
+        self.answers = DeviceAnswers(device, n_components, fit_penalty, n_lost)
         self.encoder_penalty, self.readout_penalty = encoder_penalty, readout_penalty
         self.learn_gamma, self.generator = learn_gamma, generator
-        self.progress, self._mark = 0.0, None
-        # Passes that training has used, and those whose answers a fault made worthless.
-        self._n_used, self.n_lost = 0, 0
-        self._known, self._fitted, self._refitted, self._answers = None, None, None, []
+        self.progress = 0.0
 
     @torch.no_grad()
     def start(self, X, n_outputs, seed):
@@ -76,11 +67,8 @@ class JointModel(nn.Module):
         self.encoder.start(X, seed)
         logits = self.encoder(X[:_MAX_CALIBRATION_ROWS])
         codes = self.gradient.draw(logits, self.generator).codes[0]
-        n_bits = codes.shape[1]
-        if self.gradient.fits_forms:
-            self._fitted = FittedIntensities(n_bits, self.gradient.fit_penalty)
-        self._build(*self._intensities(codes), n_bits, n_outputs)
-        self._refit()
+        self._build(self.answers.intensities(codes), codes.sum(-1), codes.shape[1], n_outputs)
+        self.answers.learn()
         self.to(X)
         self.mark()
 
@@ -89,47 +77,34 @@ class JointModel(nn.Module):
         learned = self.gradient.learned(n_bits)
         self.learned = nn.ParameterDict({name: nn.Parameter(v) for name, v in learned.items()})
 
-    def state(self, is_finished):
+    def state(self):
         """Return what ``resume`` takes beside the parameters: numbers, lists and tensors.
 
         A minibatch that was not finished will be done again with the same draws.
         """
-        generator, n_used = self._mark
-        if is_finished:
-            generator, n_used = self.generator.get_state(), self._n_used
-        return {
-            "generator": generator,
-            "fitted": None if self._fitted is None else self._fitted.state(),
-            "n_used": n_used,
-            "n_lost": self.n_passes - n_used,
-        }
+        return {"generator": self._draws_marked, **self.answers.state()}
 
     @torch.no_grad()
     def resume(self, X, n_outputs, seed, tensors, state):
         """Take up the parameters and the state of a run, without a pass."""
         n_bits = len(self.encoder.bias)
-        dark = X.new_zeros(2, self.n_components), X.new_zeros(2)
+        dark = X.new_zeros(2, self.answers.n_components), X.new_zeros(2)
         self._build(*dark, n_bits, n_outputs)
         self.to(X)
         self.load_state_dict(tensors)
         self.generator.set_state(state["generator"].cpu())
-        self._n_used, self.n_lost = state["n_used"], state["n_lost"]
-        if state["fitted"] is not None:
-            self._fitted = FittedIntensities(n_bits, self.gradient.fit_penalty)
-            self._fitted.load(state["fitted"])
+        self.answers.load(state, n_bits)
         self.mark()
 
     def mark(self):
-        """Note that all so far is done: what ``state`` returns until the next mark."""
-        if self._refitted is not None:
-            self._fitted = self._refitted
-        self._mark = self.generator.get_state(), self._n_used
-        self._refitted, self._answers = None, []
+        """Note that all so far is done: it is what ``state`` returns until the next mark."""
+        self._draws_marked = self.generator.get_state()
+        self.answers.mark()
 
     @property
     def n_passes(self):
         """Codes sent through the device, or answered in its place."""
-        return self._n_used + self.n_lost
+        return self.answers.n_passes
 
     @property
     def gamma(self):
@@ -151,40 +126,8 @@ class JointModel(nn.Module):
     def predict(self, codes):
         """Return predictions (..., q) of codes (..., k)."""
         flat = codes.flatten(0, -2)
-        if self._collapses(*flat.shape):
-            self.device.count_passes(len(flat))
-            self._n_used += len(flat)
-            combine, popcounts = partial(self._known_intensities().combine, flat), flat.sum(-1)
-        else:
-            intensities, popcounts = self._intensities(flat)
-            combine = intensities.matmul
-        return self.readout(combine, popcounts).unflatten(0, codes.shape[:-1])
-
-    def _collapses(self, n_codes, n_bits):
-        """Whether forming the quadratic form costs less than projecting the codes.
-
-        Multiplications: q k^2 (2D + m) for the form and its values, twice with the way back,
-        against 2 m k D for the projection, which has no way back.
-        """
-        if not self.device.computable:
-            return False
-        if self._fitted is not None and self._fitted.wants_answers(self._n_used):
-            return False
-        n_outputs = self.readout.weight.shape[1]
-        form = 2 * n_outputs * n_bits * (2 * self.n_components + n_codes)
-        return form < 2 * n_codes * self.n_components
-
-    def _known_intensities(self):
-        if self._known is None:
-            weight = self.encoder.weight
-            matrix = self.device.matrix(len(weight), self.n_components)
-            self._known = KnownIntensities(matrix, weight)
-        return self._known
-
-    def _forms(self, intensities):
-        """Return predictions as forms of the bits, given those of the intensities."""
-        weights, slope, bias = self.readout.weights()
-        return intensities.forms(weights).plus_popcount(slope, bias)
+        combine = self.answers.combiner(flat, self.readout.weight.shape[1])
+        return self.readout(combine, flat.sum(-1)).unflatten(0, codes.shape[:-1])
 
     def step(self, X, targets, weights):
         """Return the loss of a minibatch (float) and the surrogate to differentiate.
@@ -200,7 +143,7 @@ class JointModel(nn.Module):
         surrogate = (weights * rows).mean() + self._penalty()
         with torch.no_grad():
             loss = (weights * self.objective.value(predictions, targets)).mean()
-            self._refit()
+            self.answers.learn()
         return loss.item(), surrogate
 
     def costs(self, draws, predictions, targets):
@@ -218,9 +161,15 @@ class JointModel(nn.Module):
         )
 
     def _wanted_forms(self):
+        """Predictions as forms of the bits, where the gradient estimator wants them."""
         if self.gradient.needs_known_matrix:
-            return self._forms(self._known_intensities())
-        return self._forms(self._fitted) if self.gradient.fits_forms else None
+            intensities = self.answers.known(self.encoder.bias)
+        elif self.gradient.fits_forms:
+            intensities = self.answers.fitted
+        else:
+            return None
+        weights, slope, bias = self.readout.weights()
+        return intensities.forms(weights).plus_popcount(slope, bias)
 
     @torch.no_grad()
     def loss(self, X, targets, weights):
@@ -229,33 +178,9 @@ class JointModel(nn.Module):
         values = self.objective.value(predictions, targets)
         return ((weights * values).sum() / weights.sum()).item()
 
-    def _refit(self):
-        """Fit the forms with the answers to this minibatch, for the next one.
-
-        Not for this one: a control variate fitted to the very draws it corrects would be
-        biased. And on the side, until the minibatch is marked as done: one that is cut short
-        will be done again, and must find the forms that it had.
-        """
-        for answers in self._answers:
-            self._refitted = (self._refitted or self._fitted).with_answers(*answers)
-
     def _penalty(self):
         weight = self.encoder.weight
         encoder = weight.square().sum() / len(weight)
         readout = self.readout.weight.square().sum()
         quantizer = self.encoder.quantizer_penalty(self.progress)
         return self.encoder_penalty * encoder + self.readout_penalty * readout + quantizer
-
-    def _intensities(self, codes):
-        """Raw intensities (m, D) and popcounts (m,) of codes (m, k)."""
-        bits = codes.to(torch.uint8).cpu().numpy()
-        try:
-            intensities = self.device.project(bits, self.n_components)
-        except DeviceFault as fault:
-            self.n_lost += 0 if fault.partial is None else len(fault.partial)
-            raise
-        intensities = torch.from_numpy(intensities).to(self.encoder.weight)
-        if self._fitted is not None and self._fitted.wants_answers(self._n_used):
-            self._answers.append((codes, intensities, self._n_used))
-        self._n_used += len(codes)
-        return intensities, codes.sum(-1)
