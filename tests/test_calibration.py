@@ -1,9 +1,11 @@
 """Calibration against the simulated device's own matrix, and its masks against enumeration."""
 
 import pickle
+import time
 
 import numpy as np
 import pytest
+from laboratory import ctrl_c_after, disk_of
 from oracles import BlackBox, Hardware, Interrupting
 from scipy.linalg import hadamard
 from sklearn.base import clone
@@ -19,7 +21,7 @@ from skopu.devices import (
     calibration_passes,
 )
 from skopu.devices.masks import MAX_BITS, _walsh, make_masks, mask_labels
-from skopu.exceptions import DeviceLimitError
+from skopu.exceptions import DeviceLimitError, RecordingWarning
 
 N_BITS, N_COMPONENTS = 16, 40
 
@@ -276,3 +278,143 @@ class TestDevice:
         assert isinstance(model.features_.opu_, CalibratedOPU)
         # Draws follow from the encoder, so a small difference grows while they train it.
         assert abs(errors[1] / errors[0] - 1) < (0.05 if gradient == "exact" else 0.2)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """Coefficients of 32 bits and 20 components; do not change them."""
+    return Calibration(32, 20).run(BlackBox()).forms.coefficients
+
+
+class TestFaults:
+    """Oracle: the calibration that nothing disturbed, on a device without noise."""
+
+    def test_ctrl_c_at_random_times(self, expected):
+        """Each pass is added once, whenever the signal comes."""
+        rng, n_cut = np.random.default_rng(0), 0
+        machine = BlackBox()
+        machine.project(np.zeros((1, 32)), 20)
+        for _ in range(20):
+            calibration, device = Calibration(32, 20), None
+            while device is None:
+                done = calibration.n_done
+                with ctrl_c_after(float(rng.uniform(5e-4, 2e-2))) as came:
+                    device = calibration.run(machine)
+                n_cut += len(came)
+                assert done <= calibration.n_done
+            np.testing.assert_array_equal(device.forms.coefficients, expected)
+        assert n_cut > 10
+
+    def test_a_step_that_is_cut_anywhere(self, expected, monkeypatch):
+        """The rows are set, and set again; they used to be added to twice (25 % off)."""
+
+        class Sums(np.ndarray):
+            n_set = 0
+
+            def __setitem__(self, key, value):
+                super().__setitem__(key, value)
+                Sums.n_set += 1
+                if Sums.n_set in (2, 5):
+                    raise KeyboardInterrupt
+
+        calibration = Calibration(32, 20)
+        calibration._sums = calibration._sums.view(Sums)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                calibration.run(BlackBox())
+        found = calibration.run(BlackBox()).forms.coefficients
+        np.testing.assert_array_equal(np.asarray(found), expected)
+
+    def test_what_was_measured_comes_with_the_error(self, expected):
+        """Oracle: the passes of the two runs together."""
+        machine = Interrupting(calls=3)
+        with pytest.raises(KeyboardInterrupt) as found:
+            calibrate(machine, 32, 20)
+        assert any("2048 of 4096 passes were made" in note for note in found.value.__notes__)
+        forms = found.value.calibration.run(machine).forms
+        assert machine.n_passes == 4096
+        np.testing.assert_array_equal(forms.coefficients, expected)
+
+    def test_a_place_that_cannot_be_is_found_first(self, tmp_path):
+        machine = BlackBox()
+        with pytest.raises(FileNotFoundError):
+            calibrate(machine, 16, 5, path=tmp_path / "nowhere" / "c.npz")
+        assert machine.n_passes == 0
+        calibrate(machine, 16, 5, path=tmp_path / "c.npz")
+        assert [file.name for file in tmp_path.iterdir()] == ["c.npz"]
+
+    def test_a_disk_that_is_full_at_the_end(self, tmp_path, expected):
+        """The device is there all the same; and so is what was measured, after an error."""
+        path = tmp_path / "c.npz"
+        with disk_of(1000), pytest.warns(RecordingWarning, match="could not be written to"):
+            device = calibrate(BlackBox(), 32, 20, path=path)
+        np.testing.assert_array_equal(device.forms.coefficients, expected)
+        machine = Interrupting(calls=2)
+        with disk_of(1000), pytest.warns(RecordingWarning), pytest.raises(KeyboardInterrupt) as got:
+            calibrate(machine, 32, 20, path=path)
+        assert got.value.calibration.n_done == 1024
+        assert not path.exists()
+
+    def test_a_file_is_replaced_as_a_whole(self, tmp_path, expected):
+        """Oracle: the file before, byte by byte, when the disk is full while it is written."""
+        path = tmp_path / "c.npz"
+        calibration = Calibration(32, 20)
+        calibration.save(path)
+        before = path.read_bytes()
+        calibration.run(BlackBox())
+        with disk_of(1000), pytest.raises(OSError, match="too large"):
+            calibration.save(path)
+        assert path.read_bytes() == before
+        calibration.save(path)
+        assert Calibration.load(path).n_done == 4096
+
+    LIES = {
+        "more passes than there are": {"n_done": 10**12},
+        "fewer than none": {"n_done": -1024},
+        "a part of a batch": {"n_done": 1000},
+        "a fraction": {"n_done": 0.5},
+        "passes without answers": {"sums": np.ones((4096, 20), np.float32), "n_done": 1024},
+        "not finite": {"sums": np.full((4096, 20), np.nan, np.float32)},
+        "infinite": {"sums": np.full((4096, 20), np.inf, np.float32)},
+        "other shape": {"sums": np.zeros((4096, 21), np.float32)},
+        "no shape": {"sums": np.float32(1)},
+        "integers": {"sums": np.zeros((4096, 20), np.int32)},
+        "text": {"sums": np.full((4096, 20), "a")},
+        "objects": {"sums": np.full((4096, 20), None)},
+        "absurd bits": {"n_bits": 10**9},
+        "absurd components": {"n_components": 10**15},
+        "no components": {"n_components": 0},
+        "many bits": {"n_bits": 2047},
+        "half a bit": {"n_bits": 1.5},
+        "several": {"n_bits": [1, 2]},
+        "no noise": {"noise": np.nan},
+        "negative": {"unexplained": -1.0},
+    }
+
+    @pytest.mark.parametrize("lie", LIES)
+    def test_a_file_that_lies_is_refused(self, lie, tmp_path):
+        path = tmp_path / "c.npz"
+        honest = {"n_bits": 32, "n_components": 20, "noise": 0.03, "unexplained": 1e-3}
+        honest |= {"random_state": 0, "n_done": 2048, "sums": np.zeros((4096, 20), np.float32)}
+        np.savez(path, **honest)
+        assert Calibration.load(path).n_done == 2048
+        np.savez(path, **honest | self.LIES[lie])
+        start = time.process_time()
+        with pytest.raises(ValueError, match="is no calibration that can go on"):
+            calibrate(BlackBox(), 32, 20, path=path)
+        assert time.process_time() - start < 1
+
+    def test_other_files_are_refused(self, tmp_path):
+        path = tmp_path / "c.npz"
+        np.savez(path, sums=np.zeros(3))
+        whole = path.read_bytes()
+        for data in (b"", b"PK\x03\x04", b"text", whole, whole[:100]):
+            path.write_bytes(data)
+            with pytest.raises(ValueError, match="is no calibration that can go on"):
+                Calibration.load(path)
+        np.savez_compressed(path, sums=np.zeros((4096, 2000), np.float32))
+        with pytest.raises(ValueError, match="is compressed, or larger than the file"):
+            Calibration.load(path)
+        np.save(path.with_suffix(".npy"), np.zeros(3))
+        with pytest.raises(ValueError, match="is no calibration"):
+            Calibration.load(path.with_suffix(".npy"))

@@ -1,18 +1,20 @@
 """A device's quadratic forms and its matrix, from its intensities alone."""
 
-import os
 import warnings
 from math import ceil
 from numbers import Integral, Real
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_scalar, gen_batches
 from tqdm.auto import tqdm
 
+from skopu.devices.array_file import check_place, read_arrays, write_arrays
 from skopu.devices.calibrated import CalibratedOPU
 from skopu.devices.masks import MAX_BITS, coefficients, make_masks, mask_labels
+from skopu.exceptions import RecordingWarning
 from skopu.forms.calibrated import IntensityForms
 
 _BATCH = 1024  # masks shown in one call of the device
@@ -86,8 +88,8 @@ def calibrate(
         What decides the number of passes, see :func:`calibration_passes`.
     path : str, path-like or None, default=None
         File for the answers (``.npz``). It is written when the passes end, also when Ctrl-C or
-        an error ends them; if it is there already, its calibration goes on. None: nothing is
-        kept of a calibration that is cut short; :class:`Calibration` keeps it in memory.
+        an error ends them; if it is there already, its calibration goes on. Whether it can be
+        written is found out before the first pass. None: in memory only.
     random_state : int, default=0
         Seed of the order of the masks.
     verbose : int, default=0
@@ -102,13 +104,22 @@ def calibrate(
     ------
     DeviceLimitError
         If the device is too small, before any pass.
+    OSError
+        If the file cannot be written, before any pass.
     ValueError
-        If the file is that of another calibration.
+        If the file is that of another calibration, or of none.
 
     Warns
     -----
     ConvergenceWarning
         If answers were noisier than ``noise`` said.
+    RecordingWarning
+        If, after the passes, the file could not be written. The device is returned all the same.
+
+    Notes
+    -----
+    Whatever ends the passes, what was measured is in the attribute ``calibration`` of the error, a
+    :class:`Calibration` of which ``run(opu)`` goes on.
 
     Examples
     --------
@@ -128,14 +139,40 @@ def calibrate(
         n_bits, n_components, noise=noise, unexplained=unexplained, random_state=random_state
     )
     opu.check_size(n_bits, n_components)
-    if path is None:
-        return progress.run(opu, verbose)
-    if Path(path).exists():
-        progress = _continue(progress, path)
+    if path is not None:
+        if Path(path).exists():
+            progress = _continue(progress, path)
+        check_place(path)
     try:
-        return progress.run(opu, verbose)
-    finally:
+        device = progress.run(opu, verbose)
+    except BaseException as error:
+        _hand_over(progress, path, error)
+        raise
+    if path is not None:
+        _save_or_tell(progress, path)
+    return device
+
+
+def _hand_over(progress, path, error):
+    """Keep what was measured, although ``error`` ends the passes."""
+    error.calibration = progress
+    error.add_note(
+        f"calibrate: {progress.n_done} of {progress.n_passes} passes were made. They are kept in "
+        "the attribute `calibration` of this error; its run(opu) goes on."
+    )
+    if path is not None:
+        _save_or_tell(progress, path)
+
+
+def _save_or_tell(progress, path):
+    try:
         progress.save(path)
+    except OSError as error:
+        warnings.warn(
+            f"the answers of the calibration could not be written to {str(path)!r} ({error}).",
+            RecordingWarning,
+            stacklevel=3,
+        )
 
 
 def _continue(wanted, path):
@@ -191,11 +228,17 @@ class Calibration:
         self.n_bits, self.n_components = int(n_bits), int(n_components)
         self.noise, self.unexplained = float(noise), float(unexplained)
         self.random_state = int(random_state)
-        self.n_done = 0
         self._labels, n_masks = mask_labels(self.n_bits)
         self._flips = self._rng(0).integers(2, size=self.n_bits, dtype=np.uint8)
         # Answers summed over rounds, in the order of the masks' numbers.
         self._sums = np.zeros((n_masks, self.n_components), dtype=np.float32)
+        # Passes made, and the rows that the last of them have set.
+        self._last = 0, np.empty(0, dtype=np.int64), self._sums[:0]
+
+    @property
+    def n_done(self):
+        """Passes made so far."""
+        return self._last[0]
 
     def run(self, opu, verbose=0):
         """Make the passes that are left and return the device with its forms.
@@ -218,6 +261,7 @@ class Calibration:
             If the device is too small, before any pass.
         """
         opu.check_size(self.n_bits, self.n_components)
+        self._settle()
         with tqdm(
             total=self.n_passes,
             initial=self.n_done,
@@ -228,8 +272,7 @@ class Calibration:
             while self.n_done < self.n_passes:
                 numbers = self._next()
                 masks = make_masks(numbers, self._labels, self._flips)
-                self._sums[numbers] += opu.project(masks, self.n_components)
-                self.n_done += len(numbers)
+                self._count(numbers, opu.project(masks, self.n_components))
                 bar.update(len(numbers))
         return CalibratedOPU(opu, self._forms())
 
@@ -241,11 +284,9 @@ class Calibration:
         path : str or path-like
             Should end in ``.npz``.
         """
+        self._settle()
         settings = {name: getattr(self, name) for name in _SETTINGS}
-        unfinished = f"{os.fspath(path)}.part"
-        with open(unfinished, "wb") as file:
-            np.savez(file, sums=self._sums, n_done=self.n_done, **settings)
-        os.replace(unfinished, path)
+        write_arrays(path, sums=self._sums, n_done=self.n_done, **settings)
 
     @classmethod
     def load(cls, path):
@@ -258,18 +299,63 @@ class Calibration:
         Returns
         -------
         calibration : Calibration
+
+        Raises
+        ------
+        ValueError
+            If the file is not one that ``save`` wrote, or its numbers cannot be.
         """
-        with np.load(path, allow_pickle=False) as file:
-            calibration = cls(**{name: file[name].item() for name in _SETTINGS})
-            calibration._sums, calibration.n_done = file["sums"], int(file["n_done"])
+        try:
+            fields = read_arrays(path, (*_SETTINGS, "sums", "n_done"))
+            settings = {name: fields[name].item() for name in _SETTINGS}
+            if fields["sums"].shape != _shape(settings["n_bits"], settings["n_components"]):
+                raise ValueError(f"its sums have shape {fields['sums'].shape}")
+            calibration = cls(**settings)
+            calibration._take_up(fields["sums"], fields["n_done"].item())
+        except (ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+            raise ValueError(
+                f"{str(path)!r} is no calibration that can go on: {error}. Use an unchanged copy "
+                "of the file, or another path to begin again."
+            ) from error
         return calibration
+
+    def _take_up(self, sums, n_done):
+        """Go on from sums of answers, after a look at whether they can be."""
+        n_masks = len(self._sums)
+        check_scalar(n_done, "n_done", Integral, min_val=0, max_val=self.n_passes)
+        if n_done % min(_BATCH, n_masks):
+            raise ValueError(f"n_done={n_done} is not a number of batches")
+        if sums.dtype != self._sums.dtype:
+            raise ValueError(f"its sums are {sums.dtype}")
+        if not np.isfinite(sums).all():
+            raise ValueError("some of its sums are not finite")
+        if n_done < n_masks and sums[self._order(0)[n_done:]].any():
+            raise ValueError(f"it holds answers to more than n_done={n_done} masks")
+        self._sums, self._last = sums, (n_done, *self._last[1:])
+
+    def _count(self, numbers, answers):
+        """Add answers to masks that each occur once among them.
+
+        Ctrl-C can come between any two steps. One assignment says that the passes were made and
+        what the rows are to be; setting the rows can then be repeated, adding to them could not.
+        """
+        self._last = self.n_done + len(numbers), numbers, self._sums[numbers] + answers
+        self._settle()
+
+    def _settle(self):
+        _, numbers, rows = self._last
+        self._sums[numbers] = rows
 
     def _next(self):
         """Numbers of the masks to show next: in each round every one, in a new order."""
         # Without an order that means something, a drift of the light is noise like any other.
         n_masks = len(self._sums)
         n_rounds, start = divmod(self.n_done, n_masks)
-        return self._rng(1 + n_rounds).permutation(n_masks)[start : start + _BATCH]
+        return self._order(n_rounds)[start : start + _BATCH]
+
+    def _order(self, n_rounds):
+        """Numbers of the masks in the order of a round."""
+        return self._rng(1 + n_rounds).permutation(len(self._sums))
 
     def _rng(self, stream):
         return np.random.default_rng([self.random_state, stream])
@@ -291,6 +377,12 @@ class Calibration:
         if unexplained > _MUCH * self.unexplained:
             _tell(unexplained, self)
         return IntensityForms(found, self.n_bits, float(unexplained))
+
+
+def _shape(n_bits, n_components):
+    """Shape of the sums of a calibration, checked before anything is made of it."""
+    calibration_passes(n_bits)
+    return mask_labels(n_bits)[1], n_components
 
 
 def _tell(unexplained, asked):

@@ -225,8 +225,8 @@ class ReplayOPU(OPUDevice):
         return self._answer(codes, n_pixels, reference)
 
     def _answer(self, codes, n_columns, reference=None):
-        frames = []
-        reader, turns = self._reader(), self.__dict__.setdefault("_turns", {})
+        frames, turns = [], self.__dict__.setdefault("_turns", {})
+        reader, ahead = self._reader(), {}
         widths = [n_columns]
         if reference is None:
             widths += [width for width in self._widths if width > n_columns]
@@ -237,9 +237,10 @@ class ReplayOPU(OPUDevice):
                     break
             else:
                 self._refuse(code, number, len(codes), n_columns, frames)
-            turn = turns.get(digest, 0)
-            turns[digest] = turn + 1
+            turn = ahead.get(digest, turns.get(digest, 0))
+            ahead[digest] = turn + 1
             frames.append(reader.frame(*found[turn % len(found)])[:n_columns])
+        turns.update(ahead)  # at the end: a call that is refused takes no turn
         return np.array(frames).reshape(len(codes), n_columns)
 
     def _refuse(self, code, number, n_codes, n_columns, frames):

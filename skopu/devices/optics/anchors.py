@@ -79,16 +79,16 @@ class AnchorRetrieval(LinearRetrieval):
     def _prepare(self, device, n_bits, n_components):
         width = self.anchor_bits or max(1, n_bits // 2)
         key = (n_bits, n_components, self.n_anchors, width, self.n_repeats)
-        kept_device, kept_key = getattr(self, "_kept", (None, None))
+        kept_device, kept_key, *_ = getattr(self, "_kept", (None, None))
         if kept_device is device and kept_key == key:
             return
         patterns = np.kron(np.eye(self.n_anchors, dtype=np.uint8), np.ones(width, dtype=np.uint8))
         anchors = np.hstack([np.zeros((self.n_anchors, n_bits), dtype=np.uint8), patterns])
-        self._calibrate(device, anchors, n_components)
-        self._anchors, self._kept = anchors, (device, key)
+        # One assignment, so that Ctrl-C cannot leave the anchors of one size with another's.
+        self._kept = device, key, anchors, *self._calibrate(device, anchors, n_components)
 
     def _calibrate(self, device, anchors, n_components):
-        """Measure the anchors: their intensities, and the equations' solution."""
+        """Measure the anchors; return their intensities, and the equations' solution."""
         first, second = np.triu_indices(self.n_anchors)
         shown = anchors[first] | anchors[second]
         frames = device.project(np.tile(shown, (self.n_repeats, 1)), n_components)
@@ -98,17 +98,18 @@ class AnchorRetrieval(LinearRetrieval):
         alone = np.einsum("aad->ad", pairs).copy()
         products = (pairs - alone - alone[:, None]) / 2
         np.einsum("aad->ad", products)[...] = alone
-        self._alone, self._weights = alone, _solution(products, 10 * np.finfo(frames.dtype).eps)
+        return alone, _solution(products, 10 * np.finfo(frames.dtype).eps)
 
     def _retrieve(self, device, codes, n_components, brightest):
         n_bits = codes.shape[1]
-        beside = np.vstack([np.zeros_like(self._anchors[:1]), self._anchors])[:, n_bits:]
+        *_, anchors, alone, weights = self._kept
+        beside = np.vstack([np.zeros_like(anchors[:1]), anchors])[:, n_bits:]
         shown = np.hstack([np.repeat(codes, len(beside), axis=0), np.tile(beside, (len(codes), 1))])
         frames = device.project(shown, n_components)
         dtype = np.result_type(frames.dtype, np.complex64)
         frames = frames.reshape(len(codes), self.n_anchors + 1, n_components).astype(float)
-        products = (frames[:, 1:] - frames[:, :1] - self._alone) / 2
-        return np.einsum("nad,ad->nd", products, self._weights).astype(dtype)
+        products = (frames[:, 1:] - frames[:, :1] - alone) / 2
+        return np.einsum("nad,ad->nd", products, weights).astype(dtype)
 
 
 def _solution(products, precision):
