@@ -8,10 +8,13 @@ import warnings
 import joblib
 import numpy as np
 import pytest
+from batteries import BATTERIES, half_fits
+from batteries import MODELS as SMALL
 from oracles import BlackBox, Flaky
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import make_friedman1
 
+import skopu
 from skopu import (
     DFABinarizer,
     DFARegressor,
@@ -56,6 +59,9 @@ MODELS = {
         clone(BINARIZER).set_params(weights="binary"), prediction="threshold", random_state=0
     ),
 }
+
+
+INNER = ("a fit: no memory at an inner call", "a fit: Ctrl-C at an inner call")
 
 
 def on(machine, name):
@@ -155,6 +161,32 @@ def check_partial(fault, machine, expected):
     assert fault.n_passes == machine.n_passes < len(CODES)
     if fault.n_passes:
         np.testing.assert_array_equal(fault.partial, expected[: fault.n_passes])
+
+
+class TestLaboratory:
+    """A quick run of the fault laboratory; the oracles are those of its batteries.
+
+    ``python benchmarks/faults.py`` draws thousands.
+    """
+
+    @pytest.mark.parametrize("seed", range(2))
+    @pytest.mark.parametrize("kind", [kind for kind in BATTERIES if kind not in INNER])
+    def test_battery(self, kind, seed):
+        assert BATTERIES[kind](np.random.default_rng(seed)) > 0
+
+    @pytest.mark.filterwarnings("ignore::UserWarning")  # the fits are short, of few rows
+    @pytest.mark.parametrize(("error", "n_calls"), [(MemoryError, 4), (KeyboardInterrupt, 2)])
+    @pytest.mark.parametrize("name", SMALL)
+    def test_half_fits(self, name, error, n_calls):
+        assert half_fits(name, n_calls, error, np.random.default_rng(0)) >= 2
+
+    def test_every_public_estimator_is_there(self):
+        public = {
+            name
+            for name in skopu.__all__
+            if isinstance(value := getattr(skopu, name), type) and issubclass(value, BaseEstimator)
+        }
+        assert public == {type(model).__name__ for model in SMALL.values()}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,7 +4,6 @@ import warnings
 from math import ceil
 from numbers import Integral, Real
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -312,7 +311,7 @@ class Calibration:
                 raise ValueError(f"its sums have shape {fields['sums'].shape}")
             calibration = cls(**settings)
             calibration._take_up(fields["sums"], fields["n_done"].item())
-        except (ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(
                 f"{str(path)!r} is no calibration that can go on: {error}. Use an unchanged copy "
                 "of the file, or another path to begin again."
