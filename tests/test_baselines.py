@@ -24,6 +24,7 @@ from skopu import (
     OPURandomFeatures,
     ThermometerBinarizer,
 )
+from skopu.binarizers import tied_autoencoder
 from skopu.binarizers.thermometer import share_out
 from skopu.binarizers.tied_autoencoder import TiedAutoencoder, restoration_error
 from skopu.dfa.encoder import DeviceFeatures, soft_edged_step
@@ -207,6 +208,21 @@ class TestAutoencoder:
             expected = (weights * np.square(X - restored).mean(axis=1)).mean()
             found = restoration_error(model, torch.from_numpy(X), torch.from_numpy(weights))
             np.testing.assert_allclose(found.item(), expected, rtol=1e-5)
+
+    def test_what_is_minimised(self):
+        """Oracle: the two terms of the class's docstring, in numpy, lambda by its half."""
+        X = np.random.default_rng(0).uniform(-1, 1, (5, 4))
+        settings = AutoencoderBinarizer(3, lambda_reg=0.7, batch_size=5)
+        model = TiedAutoencoder(4, 3, seed=0)
+        with torch.no_grad():
+            model.weight.mul_(2)  # orthonormal rows would make the second term a constant
+        W = model.weight.detach().numpy()
+        training = tied_autoencoder._TiedTraining(model, X, np.ones(5), settings, seed=0)
+        reported, minimised, _ = training.surrogate()
+        restored = np.tanh((X @ W.T > 0) @ W)
+        assert reported == pytest.approx(np.mean((X - restored) ** 2), rel=1e-5)
+        correlation = np.square(W.T @ W - np.eye(4)).sum()
+        assert minimised.item() == pytest.approx(reported + 0.35 * correlation, rel=1e-5)
 
     def test_start(self):
         """Oracle: no correlation of rows or of columns to remove."""
