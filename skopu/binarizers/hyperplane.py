@@ -23,8 +23,9 @@ class HyperplaneBinarizer(RowBinarizer):
 
     Parameters
     ----------
-    n_bits : int, default=64
-        k, length of the codes.
+    n_bits : int, default=256
+        k, length of the codes. They are not trained, so that bits are cheap: with 64, an OPU
+        kernel ridge on 600 rows of naval has 2.9 times the error.
     scaler : {"standard", "quantile"} or None, default="standard"
         Scaling of the inputs; see :class:`SupervisedBinarizer`. The hyperplanes go through 0,
         so None asks for inputs that are centred already.
@@ -67,7 +68,7 @@ class HyperplaneBinarizer(RowBinarizer):
         "random_state": ["random_state"],
     }
 
-    n_bits: int = 64
+    n_bits: int = 256
     _: KW_ONLY
     scaler: str | None = "standard"
     random_state: object = None

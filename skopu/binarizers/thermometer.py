@@ -29,9 +29,10 @@ class ThermometerBinarizer(RestoringMixin, RowBinarizer):
 
     Parameters
     ----------
-    n_bits : int, default=64
-        k, length of the codes. There are fewer bits if fewer tell all values of all columns
-        apart.
+    n_bits : int, default=256
+        k, length of the codes. They are not trained, so that bits are cheap: with 64, an OPU
+        kernel ridge on 600 rows of naval has 4.5 times the error. There are fewer if fewer tell
+        all values of all columns apart.
     strategy : {"quantile", "uniform"}, default="quantile"
         "quantile": about as many rows between any two thresholds. "uniform": thresholds at
         equal distances between the smallest and the largest value.
@@ -85,7 +86,7 @@ class ThermometerBinarizer(RestoringMixin, RowBinarizer):
         "strategy": [StrOptions({"quantile", "uniform"})],
     }
 
-    n_bits: int = 64
+    n_bits: int = 256
     _: KW_ONLY
     strategy: str = "quantile"
 
