@@ -133,9 +133,9 @@ class TestAgainstKernel:
 class FromMemory(BlackBox):
     """Answers a repeated question with the array that it gave, which may not be written."""
 
-    def _project(self, codes, n_components):
+    def project(self, codes, n_components):
         if not hasattr(self, "answer"):
-            self.answer = super()._project(codes, n_components)
+            self.answer = super().project(codes, n_components)
             self.answer.flags.writeable = False
         return self.answer
 
@@ -150,6 +150,19 @@ def test_answers_of_the_device_are_its_own(form, codes):
 
 
 class TestInput:
+    def test_several_entries_for_a_cell(self):
+        """Oracle: their sum. The matrix given stays as it was."""
+        rows, columns = [0, 0, 1, 2, 2, 2], [1, 1, 0, 2, 2, 0]
+        data = sparse.coo_array((np.array([1.0, -1, 1, 2, -1, 1]), (rows, columns)), shape=(3, 3))
+        given = sparse.csr_array((data.data, data.col, [0, 2, 3, 6]), shape=(3, 3))
+        found = OPURandomFeatures(8).fit(given).transform(given)
+        np.testing.assert_array_equal(
+            found, OPURandomFeatures(8).fit_transform(data.toarray().astype(np.uint8))
+        )
+        assert given.nnz == 6
+        model = OPUKernelRidge(1.0, n_components=8).fit(given, np.arange(3.0))
+        assert model.binarizer_ is None
+
     def test_threshold_that_tells_nothing_apart(self, rng):
         """Oracle: the share of columns that are positive in every row, counted."""
         values = rng.standard_normal((50, 8))

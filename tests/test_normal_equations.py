@@ -11,6 +11,7 @@ from skopu._core import integer_product
 from skopu.ridge import normal_equations, quantized_gram
 from skopu.ridge.leave_one_out import LeaveOneOut, leave_out
 from skopu.ridge.normal_equations import GRAMS, NormalEquations
+from skopu.ridge.solvers import solve
 from skopu.ridge.systems import FeatureSystem, WideSystem
 
 
@@ -162,6 +163,17 @@ class TestSevenBits:
         equations = NormalEquations("int7").add(Phi, np.zeros((20_000, 1)), weights)
         expected = weights.sum() * np.square(np.ptp(Phi, axis=0) / 127) / 12
         np.testing.assert_allclose(equations.excess, expected, rtol=0.12)
+
+    def test_excess_is_taken_off_alpha(self, data):
+        """Oracle: the system written out; down to zero, and not below."""
+        sums = in_parts(data, [500], "int7")
+        alpha = float(np.median(sums.excess))
+        gram, cross, mean, y_mean = sums.system(True)
+        gram[np.diag_indices(20)] += np.maximum(alpha - sums.excess, 0)
+        expected = np.linalg.solve(gram, cross)
+        found = solve(FeatureSystem(sums, True), alpha)
+        np.testing.assert_allclose(found.coef, expected, rtol=1e-9)
+        np.testing.assert_allclose(found.intercept, y_mean - mean @ expected, rtol=1e-9)
 
     def test_features_of_128_levels_are_exact(self, rng):
         """Oracle: the same rows in float64. Constant columns have one level."""

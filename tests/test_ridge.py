@@ -115,6 +115,29 @@ def test_readout_of_the_chosen_penalty(data, fit_intercept):
     assert len(choice.alphas) == len(ALPHA_GRID)
 
 
+def test_generalised_cross_validation_of_rows_nearly_interpolated(rng):
+    """Oracle: the residuals themselves, where the difference of norms has no digit left."""
+    Phi, Y = rng.standard_normal((12, 30)), rng.standard_normal((12, 2))
+    K = Phi @ Phi.T
+    alpha = 1e-9 * np.trace(K) / 12
+    inverse = np.linalg.inv(K + alpha * np.eye(12))
+    expected = np.square(alpha * inverse @ Y / (alpha * np.trace(inverse) / 12)).mean()
+    scan = LeaveOneOut(KernelSystem(K, Y, np.ones(12), False), [alpha])
+    assert scan.choose(scan.gcv()).errors[0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_penalty_leaves_missing_directions_alone(shape, rng):
+    """Oracle: the least-squares solution of least norm."""
+    Phi = rng.standard_normal((shape[0], 3)) @ rng.standard_normal((3, shape[1]))
+    Y = rng.standard_normal((shape[0], 1))
+    choice, left_out = leave_out(Phi, Y, np.ones(len(Y)), False, [0.0])
+    np.testing.assert_allclose(choice.readout.coef, np.linalg.pinv(Phi) @ Y, atol=1e-9)
+    kept = np.arange(len(Y)) != 4
+    expected = Phi[4] @ np.linalg.pinv(Phi[kept]) @ Y[kept]
+    np.testing.assert_allclose(left_out[4], expected, atol=1e-8)
+
+
 def test_float32_features_are_solved_in_float64(rng):
     """Oracle: the same features given as float64."""
     Phi = (rng.standard_normal((300, 40)) + 10).astype(np.float32)
@@ -126,11 +149,16 @@ def test_float32_features_are_solved_in_float64(rng):
     np.testing.assert_allclose(single.coef, double.coef, rtol=1e-12)
 
 
-def test_constant_features_give_the_mean(rng):
-    Y = rng.standard_normal((9, 1))
-    choice, _ = leave_out(np.ones((9, 3)), Y, np.ones(9), True)
-    predictions = choice.readout.predict(np.ones((1, 3)))
-    np.testing.assert_allclose(predictions[0], Y.mean(0))
+@pytest.mark.parametrize("n_features", [3, 30])
+@pytest.mark.parametrize("size", [1.0, 1e4])
+def test_constant_features_give_the_mean(n_features, size, rng):
+    """At the fitted rows and beside them, where a fit to what rounding leaves would show."""
+    Y, weights = rng.standard_normal((9, 1)), rng.uniform(0.2, 2, 9)
+    row = size * rng.random((1, n_features))
+    choice, _ = leave_out(np.repeat(row, 9, axis=0), Y, weights, True)
+    expected = np.average(Y, axis=0, weights=weights)
+    for new in (row, 2 * row):
+        np.testing.assert_allclose(choice.readout.predict(new)[0], expected, atol=1e-3)
 
 
 class TestIllConditioned:

@@ -115,6 +115,7 @@ class KernelSystem:
     def readout(self, solution):
         """Return the ``LinearReadout`` of kernels with the rows, for ``solution`` (n, q)."""
         dual = self._root * solution
+        # The sum is zero but for rounding, which a large common part of the kernel would magnify.
         dual -= self._share[:, None] * dual.sum(0)
         return LinearReadout(dual, self.target_mean - self._row @ dual)
 
