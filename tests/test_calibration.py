@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from laboratory import ctrl_c_after, disk_of
+from laboratory import disk_of
 from oracles import BlackBox, Hardware, Interrupting
 from scipy.linalg import hadamard
 from sklearn.base import clone
@@ -288,22 +288,6 @@ def expected():
 
 class TestFaults:
     """Oracle: the calibration that nothing disturbed, on a device without noise."""
-
-    def test_ctrl_c_at_random_times(self, expected):
-        """Each pass is added once, whenever the signal comes."""
-        rng, n_cut = np.random.default_rng(0), 0
-        machine = BlackBox()
-        machine.project(np.zeros((1, 32)), 20)
-        for _ in range(20):
-            calibration, device = Calibration(32, 20), None
-            while device is None:
-                done = calibration.n_done
-                with ctrl_c_after(float(rng.uniform(5e-4, 2e-2))) as came:
-                    device = calibration.run(machine)
-                n_cut += len(came)
-                assert done <= calibration.n_done
-            np.testing.assert_array_equal(device.forms.coefficients, expected)
-        assert n_cut > 10
 
     def test_a_step_that_is_cut_anywhere(self, expected, monkeypatch):
         """The rows are set, and set again; they used to be added to twice (25 % off)."""
