@@ -95,7 +95,7 @@ MODELS = {
 }
 METHODS = ("predict", "predict_proba", "decision_function", "transform", "bit_probabilities")
 # Longer, for signals to come in the middle.
-LONG = clone(BINARIZER).set_params(max_iter=40, batch_size=16)
+LONG = clone(BINARIZER).set_params(max_iter=40, batch_size=16, n_components=64)
 WARM = {
     "SupervisedBinarizer": LONG,
     "exact": clone(LONG).set_params(gradient="exact"),
