@@ -70,6 +70,31 @@ class TestPredictions:
         assert errors[1] < errors[0] / 2.5
         assert errors[1] < 0.05
 
+    @pytest.mark.parametrize("n_outputs", [1, 2])
+    @pytest.mark.parametrize(
+        "features",
+        [
+            OPURandomFeatures(40),
+            OPURandomFeatures(40, form="raw", gamma=0.7),
+            OPURandomFeatures(40, gamma="learn", gamma_per="feature"),
+            OPURandomFeatures(1),
+            OPURandomFeatures(form="exact", gamma=0.7),
+            OPURandomFeatures(40, opu=calibrate(SimulatedOPU(), n_bits=19, n_components=50)),
+        ],
+        ids=["centered", "raw", "gamma", "popcount", "exact", "calibrated"],
+    )
+    def test_mean_by_hand(self, features, n_outputs):
+        """Oracle: the ridge on the expected features, which predictions never make.
+
+        The calibration has more bits than the codes: those left out are 0.
+        """
+        model = clone(MODEL).set_params(features=features, prediction="mean")
+        Y = np.column_stack([y, -(y**2)])[:, :n_outputs]
+        model.set_params(binarizer__max_iter=3).fit(X, Y)
+        p = model.binarizer_.bit_probabilities(X)
+        expected = model.ridge_.predict(model.features_.expectation(p))
+        np.testing.assert_allclose(model.predict(X), expected, rtol=1e-4)
+
     @pytest.mark.parametrize("fit_as", ["draws", "threshold"])
     def test_pipeline_predicts_the_threshold_prediction_exactly(self, fit_as):
         model = clone(MODEL).set_params(prediction=fit_as).fit(X[TRAIN], y[TRAIN])

@@ -102,6 +102,25 @@ class CalibratedOPU(WrappedOPU):
         self.check_size(p.shape[1], n_components)
         return self.forms.mean(p, n_components)
 
+    def intensity_form(self, weights, n_bits):
+        """Return the quadratic form of combinations of intensities, as they were calibrated.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_components, q)
+            Factors of the first components.
+        n_bits : int
+            k.
+
+        Returns
+        -------
+        form : QuadraticForm
+            Of q outputs; its ``mean`` of probabilities is that of ``expected_intensities``, times
+            the factors.
+        """
+        self.check_size(n_bits, len(weights))
+        return self.forms.combine(weights).with_last_zero(n_bits)
+
     def _project(self, codes, n_components):
         return super()._project(self._padded(codes), n_components)
 

@@ -23,6 +23,7 @@ from skopu.binarizers.supervised import SupervisedBinarizer
 from skopu.end_to_end.averaging import MeanFeatures
 from skopu.exceptions import DeviceFault, IncompatiblePartsError, PassBudgetError
 from skopu.kernel_ridge.features import OPURandomFeatures
+from skopu.kernel_ridge.readout_form import form_of_readout
 
 _MAX_FREE_COMPONENTS = 4096
 # The mean has no variance, but at a price of zero nothing would keep that of the codes bounded.
@@ -138,6 +139,14 @@ class EndToEnd(PartsMixin, BaseEstimator):
         self.n_iter_, self.history_ = job.binarizer.n_iter_, job.binarizer.history_
         return Phi
 
+    def _fit_ridge(self, *rows):
+        """Fit the last step to what it takes, and keep the form that means are predicted by."""
+        result = self.ridge_._fit_last(*rows)
+        self._mean_form_ = None
+        if self.prediction == "mean":
+            self._mean_form_ = self._mean_form()
+        return result
+
     def _take_up(self, rows, features):
         """Return the job of this fit: one that was cut short, or a new one."""
         job, binarizer = getattr(self, "_unfinished", None), self._part("binarizer")
@@ -173,7 +182,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
         job.features = self._fit_features(features, job.binarizer)
         probabilities = job.binarizer._probabilities(X)
         if self.prediction == "mean":
-            return job.features._expected(probabilities)
+            return job.features.expectation(probabilities)
         thresholds = self._used_thresholds(job.thresholds)
         return job.means.of(job.features, probabilities, thresholds)
 
@@ -241,10 +250,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
         )
 
     def _mean_features(self, probabilities):
-        """Features (n, D) that the readout sees, from bit probabilities (n, k)."""
-        if self.prediction == "mean":
-            self._check_device(self.features_.opu_, self.features_)
-            return self.features_._expected(probabilities)
+        """Average the features that the readout sees over draws, (n, D)."""
         thresholds = self._used_thresholds(self.thresholds_)
         return MeanFeatures().of(self.features_, probabilities, thresholds)
 
@@ -256,10 +262,20 @@ class EndToEnd(PartsMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=REAL)
         probabilities = self.binarizer_._probabilities(X)
-        chunks = row_chunks(len(probabilities))
+        read_out = self._mean_form().mean if self.prediction == "mean" else self._average_readout
         return np.concatenate(
-            [self.ridge_._read_out(self._mean_features(probabilities[rows])) for rows in chunks]
+            [read_out(probabilities[rows]) for rows in row_chunks(len(probabilities))]
         )
+
+    def _mean_form(self):
+        """Return the form of the bits whose mean is the prediction; no features are made."""
+        if self._mean_form_ is not None:
+            return self._mean_form_
+        self._check_device(self.features_.opu_, self.features_)
+        return form_of_readout(self.features_, self.ridge_._readout_)
+
+    def _average_readout(self, probabilities):
+        return self.ridge_._read_out(self._mean_features(probabilities))
 
     def to_pipeline(self):
         """Return the fitted parts as a pipeline of one pass per row.

@@ -85,5 +85,5 @@ class EndToEndOPUClassifier(LabelFit, ProbabilisticClassifier, EndToEnd):
     def _fit_codes(self, X, codes, weights):
         rows = merge_repeated_rows(X, np.eye(len(self.classes_))[codes], weights)
         Phi = self._fit_parts(rows)
-        left_out = self.ridge_._fit_last(Phi, codes[rows.kept], self.classes_, rows.weights)
+        left_out = self._fit_ridge(Phi, codes[rows.kept], self.classes_, rows.weights)
         self.temperature_ = fit_temperature(*left_out)

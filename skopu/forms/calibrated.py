@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
+from skopu.forms.quadratic import QuadraticForm
+
 _CHUNK_VALUES = 2**22  # of a temporary array
 _MAX_ITER = 500
 _TOLERANCE = 1e-7
@@ -71,6 +73,22 @@ class IntensityForms:
             terms = np.hstack([np.ones_like(t[:, :1]), t, t[:, first] * t[:, second]])
             intensities[rows] = terms @ weights
         return intensities
+
+    def combine(self, weights):
+        """Return the ``QuadraticForm`` of combinations of intensities, float64.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (m, q)
+            Of the first m components.
+        """
+        coefficients = weights.T @ self.coefficients[:, : len(weights)].T.astype(np.float64)
+        bias, linear, products = np.split(coefficients, [1, 1 + self.n_bits], axis=1)
+        pairs = np.zeros((*linear.shape, self.n_bits))
+        first, second = np.triu_indices(self.n_bits, 1)
+        pairs[:, first, second] = pairs[:, second, first] = products
+        # A sign is -2 times the bit less one half, and each pair is there twice.
+        return QuadraticForm(bias[:, 0], -2 * linear, 2 * pairs)
 
     def matrix(self):
         r"""Return R, for which the forms are nearest to :math:`|Rz|^2`.

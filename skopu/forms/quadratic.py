@@ -74,6 +74,15 @@ class QuadraticForm(NamedTuple):
         bias = self.bias + bias + slope * (self.linear.shape[-1] / 2)
         return self._replace(bias=bias, linear=self.linear + slope[..., None])
 
+    def with_last_zero(self, n_bits):
+        """Return the form of the first bits, where the others are 0."""
+        linear, pairs = self.linear[..., :n_bits], self.pairs[..., :n_bits, :n_bits]
+        # About one half, a bit of 0 is -1/2.
+        rest, crossed = self.linear[..., n_bits:], self.pairs[..., :n_bits, n_bits:]
+        bias = self.bias - rest.sum(-1) / 2
+        bias = bias + self.pairs[..., n_bits:, n_bits:].sum((-2, -1)) / 4
+        return QuadraticForm(bias, linear - crossed.sum(-1), pairs)
+
     def scaled(self, factor):
         """Return the form times a number."""
         return QuadraticForm(*(factor * part for part in self))

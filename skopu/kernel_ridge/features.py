@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.preprocessing import binarize as threshold
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.chunks import row_chunks
 from skopu._core.dask import is_dask, map_rows
 from skopu._core.fitting import whole
 from skopu._core.parts import PartsMixin, resolve_part
@@ -257,28 +258,29 @@ class OPURandomFeatures(
             :func:`~skopu.devices.calibrate` measures it.
         """
         check_is_fitted(self)
+        # In float64: the last digits of a matrix product change with the number of its rows, and
+        # what is rounded to float32 must not.
         p = np.asarray(probabilities, dtype=np.float64)
-        return self._expected(p).astype(np.float32, copy=False).view(OPUFeatures)
-
-    def _expected(self, p):
-        """Return the features expected of float64 probabilities, not yet rounded to float32.
-
-        The last digits of a matrix product change with the number of its rows, and a row's
-        features must not: in float64 they are digits that nobody sees.
-        """
         if self.form == "exact":
             # They are linear in every single bit.
-            return expand(p, np.square(self.gamma_))
-        return self._assemble(self._expected_intensities(p), p.sum(1), self.gamma_)
+            return expand(p, np.square(self.gamma_)).view(OPUFeatures)
+        intensities = self._expected_intensities()
+        features = np.empty((len(p), self.n_components), dtype=np.float32)
+        for rows in row_chunks(len(p)):
+            popcounts = p[rows].sum(axis=1)
+            features[rows] = self._assemble(intensities(p[rows]), popcounts, self.gamma_)
+        return features.view(OPUFeatures)
 
-    def _expected_intensities(self, p):
-        if hasattr(self.opu_, "expected_intensities"):
-            return self.opu_.expected_intensities(p, self._n_projected())
-        R = self.opu_.matrix(self.n_features_in_, self._n_projected())
+    def _expected_intensities(self):
+        """Return the function from bit probabilities to the expected intensities."""
+        device, n_components = self.opu_, self._n_projected()
+        if hasattr(device, "expected_intensities"):
+            return lambda p: device.expected_intensities(p, n_components)
+        R = device.matrix(self.n_features_in_, n_components)
         # Two real products: a complex one would cost twice as much for a real p.
         real, imaginary = R.real.T.astype(np.float64), R.imag.T.astype(np.float64)
-        intensities = np.square(p @ real) + np.square(p @ imaginary)
-        return intensities + (p * (1 - p)) @ (np.square(real) + np.square(imaginary))
+        squares = np.square(real) + np.square(imaginary)
+        return lambda p: np.square(p @ real) + np.square(p @ imaginary) + (p * (1 - p)) @ squares
 
     @property
     def _n_features_out(self):
