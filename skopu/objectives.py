@@ -134,6 +134,8 @@ class Objective:
         -------
         costs : Costs
         """
+        # Only ``values`` carry the readout's graph: slopes and baselines are numbers to it, and
+        # a graph of theirs would differentiate the estimator's noise.
         fixed, slopes = predictions.detach(), None
         if not self.is_end_to_end:
             slopes = (1 - self.kappa) * self.loss.slope(mean_of_others(fixed), targets)

@@ -172,6 +172,7 @@ def score(logits, codes, advantages):
     Its gradient is that of the advantage times the log-probability of the codes: the slope of
     log q(z) with a logit is z - p.
     """
+    # By weights of shape (n, k): the graph is that of one product, not of S log-probabilities.
     p = torch.sigmoid(logits.detach())
     weights = (advantages[..., None] * codes).sum(0)
     weights = weights - advantages.sum(0)[:, None] * p

@@ -49,5 +49,6 @@ class LocalExpectation(GradientEstimator):
     def surrogate(self, logits, draws, costs):
         """Return the probabilities weighted by the bits' effects, shape (n,)."""
         gains = (costs.values.detach() - costs.probes).permute(1, 2, 0)  # (S, n, k)
+        # A probe has the bit turned over, so a one's gain is its own cost less the probe's.
         signs = 2 * draws.codes - 1
         return (signs * gains * torch.sigmoid(logits)).sum(-1).mean(0)

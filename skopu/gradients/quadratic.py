@@ -61,6 +61,7 @@ class Quadratic(GradientEstimator):
         advantages = costs.values.detach() - costs.baselines
         advantages = advantages - costs.of(fitted) + costs.baseline_of(fitted)
         mean, variance = costs.forms.moments(p)
+        # About a fixed centre: the mean of an expansion that moved with p would be another one.
         expansion = SecondOrder(costs.loss, mean.detach(), costs.targets)
         along = 0.0
         if expansion.direction is not None:

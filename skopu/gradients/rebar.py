@@ -81,5 +81,6 @@ class REBAR(GradientEstimator):
     @staticmethod
     def _given(logits, codes, fresh):
         """Uniforms distributed as those of the draws, given the codes that came of them."""
+        # With the graph of p: the correction differentiates through the second relaxed code, too.
         p = torch.sigmoid(logits)
         return torch.where(codes > 0.5, fresh * p, p + fresh * (1 - p))

@@ -55,10 +55,12 @@ class DeviceAnswers:
 
     def intensities(self, codes):
         """Return the intensities (m, D) of codes (m, k), all sent through the device."""
+        # A device takes numpy arrays, and knows nothing of torch.
         bits = codes.to(torch.uint8).cpu().numpy()
         try:
             answers = self.device.project(bits, self.n_components)
         except DeviceFault as fault:
+            # The minibatch is drawn anew after the fault, so answers to a part of it are of no use.
             self.n_lost += 0 if fault.partial is None else len(fault.partial)
             raise
         intensities = torch.from_numpy(answers).to(codes)
@@ -120,7 +122,7 @@ class DeviceAnswers:
         against 2 m k D for the projection, which has no way back.
         """
         if not self.device.computable or self._wants_answers(n_bits):
-            return False
+            return False  # forms can only be fitted to intensities
         form = 2 * n_outputs * n_bits * (2 * self.n_components + n_codes)
         return form < 2 * n_codes * self.n_components
 

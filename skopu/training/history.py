@@ -34,6 +34,7 @@ class History:
         """Go on after the record of an earlier run; ``iteration`` counts on from it."""
         self._rows = list(zip(*(columns[name] for name in _NAMES)))
         if self._rows:
+            # Seconds of training add up; those between two fits do not count.
             self._start -= self._rows[-1][-1]
 
     def as_dict(self):
@@ -48,7 +49,7 @@ class BestState:
     def __init__(self, module):
         self._module = module
         self.score, self.iteration, self.age = math.inf, 0, 0
-        self._state = deepcopy(module.state_dict())
+        self._state = deepcopy(module.state_dict())  # a reference would follow the weights
 
     def offer(self, iteration, score):
         """Keep the present state if ``score`` is the lowest; otherwise age by one."""

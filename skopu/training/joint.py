@@ -6,6 +6,7 @@ from torch import nn
 from skopu.training.answers import DeviceAnswers
 from skopu.training.readout import ReadoutLayer
 
+# Rows that gains and scales are measured on: each is a pass, and a thousand tell them to 3 %.
 _MAX_CALIBRATION_ROWS = 1024
 
 
@@ -139,9 +140,12 @@ class JointModel(nn.Module):
         draws = self.gradient.draw(logits, self.generator)
         predictions = self.predict(draws.codes)
         costs = self.costs(draws, predictions, targets)
+        # One backward pass for both ends: the estimator's part reaches the encoder only, since it
+        # takes costs detached; the costs' part the readout only, since codes carry no graph.
         rows = self.gradient.surrogate(logits, draws, costs) + costs.values.mean(0)
         surrogate = (weights * rows).mean() + self._penalty()
         with torch.no_grad():
+            # Reported from the draws at hand: further ones would be passes.
             loss = (weights * self.objective.value(predictions, targets)).mean()
             self.answers.learn()
         return loss.item(), surrogate

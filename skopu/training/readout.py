@@ -37,10 +37,12 @@ class ReadoutLayer(nn.Module):
         self.register_buffer("scale", scale)
         self.register_buffer("popcount_mean", popcounts.mean())
         self.register_buffer("popcount_scale", popcounts.std(correction=0).clamp_min(1))
+        # From nothing: the encoder feels no readout until there is one worth following.
         self.weight = nn.Parameter(torch.zeros(n_components + 1, n_outputs))
         self.bias = nn.Parameter(torch.zeros(n_outputs))
         sizes = {"scalar": 1, "feature": n_components + 1}
         size = sizes.get(learn_gamma)
+        # Its logarithm, so that gamma stays positive and steps are relative.
         self.log_gamma = nn.Parameter(torch.zeros(size)) if size else None
 
     def forward(self, combine, popcounts):

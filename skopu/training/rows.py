@@ -39,12 +39,14 @@ class TrainingRows:
     def __init__(self, X, targets, weights, settings, dtype, seed):
         self._inputs = Inputs(X, settings.torch_device, dtype)
         self._targets = to_tensor(targets, settings.torch_device, dtype)
+        # Of mean one: twice all weights is the same problem, with the same penalties and rates.
         weights = weights / weights.mean()
         self._weights = to_tensor(weights, settings.torch_device, dtype)
         order = np.random.default_rng(seed).permutation(len(weights))
         n_held_out = 0
         if settings.early_stopping:
             n_held_out = max(1, round(settings.validation_fraction * len(order)))
+        # Sorted, since an order of its own would cost a jump in memory for every row.
         self._held_out, self._train = order[:n_held_out], np.sort(order[n_held_out:])
         if not len(self._train):
             raise ValueError(
