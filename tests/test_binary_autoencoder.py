@@ -178,7 +178,7 @@ def test_interruption_keeps_the_best_state(rng, monkeypatch):
         yield from [np.arange(n)] * 10
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skopu.discrete.autoencoder_training.minibatches", batches)
+    monkeypatch.setattr("skopu.training.epochs.minibatches", batches)
     X = rng.standard_normal((50, 3))
     with pytest.warns(InterruptedFitWarning, match="iteration 11 of 20"):
         model = quick().fit(X)

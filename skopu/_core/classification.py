@@ -11,13 +11,13 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from skopu._core.dask import is_dask, map_rows
-from skopu._core.fitting import whole
+from skopu._core.estimation import Prediction, SupervisedFit
 from skopu._core.targets import encode_labels
 from skopu._core.temperature import probabilities_of_scores
-from skopu._core.validation import REAL, check_weights, fit_context, validate_data
+from skopu._core.validation import REAL, check_weights, validate_data
 
 
-class ScoringClassifier(ClassifierMixin):
+class ScoringClassifier(Prediction, ClassifierMixin):
     """Decides by the scores of ``_outputs``: the largest one wins."""
 
     # Whether dask arrays are predicted a block at a time, when their result is asked for.
@@ -42,18 +42,7 @@ class ScoringClassifier(ClassifierMixin):
             return map_rows(self, "decision_function", X, n_columns, meta)
         return self._decide(self._outputs(X))
 
-    def predict(self, X):
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-        """
+    def _predicted(self, X):
         if self._maps_blocks and is_dask(X):
             return map_rows(self, "predict", X, None, np.empty(0, self.classes_.dtype))
         scores = self.decision_function(X)
@@ -88,38 +77,17 @@ class ProbabilisticClassifier(ScoringClassifier):
         return probabilities_of_scores(getattr(self, "temperature_", 1.0) * scores)
 
 
-class LabelFit:
-    """``fit`` from labels: the class has ``_fit_codes(X, codes, weights)`` on validated rows."""
+class LabelFit(SupervisedFit):
+    """Fits to labels: the class has ``_fit_codes(X, codes, weights)`` on validated rows."""
 
     _dtypes = REAL
 
-    @fit_context(prefer_skip_nested_validation=True)
-    @whole
-    def fit(self, X, y, sample_weight=None):
-        """Train on rows and their labels.
-
-        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and keeps
-        the best state. A fit that fails leaves the model as it was.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Labels, of two classes or more.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-        """
+    def _fit_given(self, X, y, sample_weight):
         X, y, weights = self._check_labelled(X, y, sample_weight)
         classes, codes = encode_labels(y, weights)
         self._check_classes(classes)
         self.classes_ = classes
         self._fit_codes(X, codes, weights)
-        return self
 
     def _check_labelled(self, X, y, sample_weight, reset=True):
         """Return validated rows, labels and weights."""

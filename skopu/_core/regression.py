@@ -7,25 +7,14 @@ gave them, in the units of its training, and ``_units`` that takes them to those
 import numpy as np
 from sklearn.base import RegressorMixin
 
-from skopu._core.fitting import whole
-from skopu._core.validation import REAL, check_weights, fit_context, validate_data
+from skopu._core.estimation import Prediction, SupervisedFit
+from skopu._core.validation import REAL, check_weights, validate_data
 
 
-class OutputRegressor(RegressorMixin):
+class OutputRegressor(Prediction, RegressorMixin):
     """Predicts what ``_outputs`` says, with as many axes as y had."""
 
-    def predict(self, X):
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-        """
+    def _predicted(self, X):
         values = self._units(self._outputs(X))
         return values[:, 0] if self._is_single else values
 
@@ -38,37 +27,16 @@ class OutputRegressor(RegressorMixin):
         return tags
 
 
-class TargetFit:
-    """``fit`` from quantities: the class has ``_fit_targets(X, Y, weights)`` on validated rows.
+class TargetFit(SupervisedFit):
+    """Fits to quantities: the class has ``_fit_targets(X, Y, weights)`` on validated rows.
 
     Y is float64 of shape (n, q).
     """
 
     _dtypes = REAL
 
-    @fit_context(prefer_skip_nested_validation=True)
-    @whole
-    def fit(self, X, y, sample_weight=None):
-        """Train on rows and their targets.
-
-        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and keeps
-        the best state. A fit that fails leaves the model as it was.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-        """
+    def _fit_given(self, X, y, sample_weight):
         self._fit_targets(*self._check_measured(X, y, sample_weight))
-        return self
 
     def _check_measured(self, X, y, sample_weight, reset=True):
         """Return validated rows, targets (n, q) and weights; note how many axes y had."""

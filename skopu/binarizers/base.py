@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.chunks import row_chunks
 from skopu._core.dask import is_dask, map_rows
+from skopu._core.estimation import SupervisedFit
 from skopu._core.fitting import whole
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler
@@ -81,44 +82,10 @@ class LinearBinarizer(Binarizer):
         return safe_sparse_dot(scaled, self.coef_.T, dense_output=True) + self.intercept_
 
 
-class TaskBinarizer(LinearBinarizer):
-    """Learns from targets; a subclass has ``_fit_encoder(rows, loss)`` and parts to check."""
+class TaskBinarizer(SupervisedFit, LinearBinarizer):
+    """Learns from floats or labels; a subclass has ``_fit_encoder(rows, loss)``."""
 
-    @fit_context(prefer_skip_nested_validation=True)
-    @whole
-    def fit(self, X, y, sample_weight=None):
-        """Train the encoder.
-
-        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and keeps
-        the best state. A device whose budget of passes is used up ends training likewise, with
-        the last state; if it fails, the fit raises, with the last state kept.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; sparse ones are made dense one minibatch at a time.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Floats, or class labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        IncompatiblePartsError
-            If the parts cannot work together.
-        DeviceLimitError
-            If the device is smaller than ``n_bits`` or ``n_components``.
-        DeviceFault
-            If the device fails.
-        """
-        self._fit(X, y, sample_weight)
-        return self
-
-    def _fit(self, X, y, sample_weight):
+    def _fit_given(self, X, y, sample_weight):
         """Set the fitted attributes; return validated X."""
         given = y
         X, y = validate_data(

@@ -323,7 +323,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer):
         codes : ndarray of shape (n_samples, n_bits), dtype uint8
             As :meth:`transform` gives them.
         """
-        return self._codes(self._fit(X, y, sample_weight))
+        return self._codes(self._fit_given(X, y, sample_weight))
 
     def _fit_encoder(self, rows, loss):
         self._train(rows, loss, resolve_device(self.opu, self.n_bits, self.n_components))

@@ -8,9 +8,8 @@ from torch import nn
 
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import Inputs, to_numpy, to_tensor
-from skopu.training.autograd_loop import AutogradLoop
+from skopu.training.epochs import MinibatchLoop
 from skopu.training.optimizers import make_optimizer
-from skopu.training.rows import minibatches
 
 
 class TiedAutoencoder(nn.Module):
@@ -86,26 +85,20 @@ def train_tied_autoencoder(X, weights, settings, seed):
     )
 
 
-class _TiedTraining(AutogradLoop):
+class _TiedTraining(MinibatchLoop):
     """The run of an autoencoder."""
 
     description = "training autoencoder"
 
     def __init__(self, model, X, weights, settings, seed):
-        super().__init__(
-            model,
-            make_optimizer([{"params": model.parameters(), "lr": settings.learning_rate}]),
-            max_iter=settings.max_iter,
-            share=min(1.0, settings.batch_size / len(weights)),
-            verbose=settings.verbose,
-        )
+        optimizer = make_optimizer([{"params": model.parameters(), "lr": settings.learning_rate}])
+        super().__init__(model, optimizer, len(weights), settings, seed)
         self._model, self._strength = model, settings.lambda_reg / 2
         self._inputs = Inputs(X, settings.torch_device, "float32")
         self._weights = to_tensor(weights / weights.mean(), settings.torch_device, "float32")
-        self._batches = minibatches(len(weights), settings.batch_size, seed)
 
     def surrogate(self):
-        chosen = next(self._batches)
+        chosen = self.chosen()
         error = restoration_error(self._model, self._inputs.rows(chosen), self._weights[chosen])
         return error.item(), error + self._strength * self._model.correlation(), 0
 

@@ -39,7 +39,9 @@ class DFAClassifier(LabelFit, ProbabilisticClassifier, DFANetwork):
         start and trains the output layer. Both are there to compare.
     projector : object with ``project(codes, n_components)`` or None, default=None
         Returns complex fields (n, D), linear in binary codes; each hidden layer has a slice of
-        the D components. None: Gaussian matrices from ``random_state``.
+        the D components. If it raises, so does the fit, with the state of that moment kept:
+        ``warm_start=True`` or ``partial_fit`` go on from there. None: Gaussian matrices from
+        ``random_state``.
     error_encoding : {"ternary", "sign"} or None, default=None
         "ternary": the sign of e, and 0 where :math:`|e|` is at most ``threshold``; "sign": the
         sign of e; None: e as it is, which a projector cannot show. For hidden layers only.

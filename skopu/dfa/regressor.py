@@ -18,47 +18,18 @@ class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or array-like of int, default=(100,)
-        Neurons of each hidden layer.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="tanh"
-        f of the hidden layers.
-    scaler : {"standard", "quantile"} or None, default="standard"
-        As in :class:`DFAClassifier`.
-    algorithm : {"dfa", "backprop", "frozen"}, default="dfa"
-        As in :class:`DFAClassifier`.
-    projector : object with ``project(codes, n_components)`` or None, default=None
-        As in :class:`DFAClassifier`.
-    error_encoding : {"ternary", "sign"} or None, default=None
+    hidden_layer_sizes, activation, scaler, algorithm, projector, error_encoding
         As in :class:`DFAClassifier`.
     threshold : float, default=0.1
         Of "ternary", in standard deviations of the target.
-    alpha : float, default=1e-4
-        Of the penalty :math:`\alpha \|W\|^2 / 2`, divided by the rows of a minibatch.
-    batch_size : int or "auto", default="auto"
-        Rows in a minibatch; all rows if there are fewer. "auto": a twentieth of the rows, but
-        at least 32 and at most 200.
-    learning_rate : {"linear", "cosine", "constant"}, default="linear"
-        What becomes of the learning rate in ``fit``: a decay to 0, to a thousandth, or nothing.
-    learning_rate_init : float or "auto", default="auto"
+    alpha, batch_size, learning_rate, learning_rate_init, max_iter, early_stopping
         As in :class:`DFAClassifier`.
-    max_iter : int or "auto", default="auto"
-        Number of epochs, as in :class:`DFAClassifier`.
-    early_stopping : bool or "auto", default="auto"
+    validation_fraction, n_iter_no_change, compute_alignment
         As in :class:`DFAClassifier`.
-    validation_fraction : float, default=0.1
-        Share of the rows held out by ``early_stopping``.
-    n_iter_no_change : int, default=20
-        Hundredths of ``max_iter`` without a better validation loss after which to stop.
-    compute_alignment : bool, default=False
-        Record ``alignment_``; costs one backpropagation an epoch.
     warm_start : bool, default=False
         Go on from the weights of the last ``fit``, with the same feedback and target scale.
-    torch_device : str, default="cpu"
-        Where torch trains.
-    random_state : int, RandomState instance or None, default=None
-        Source of the first weights, the feedback and the minibatches.
-    verbose : int, default=0
-        Above 0: a progress bar.
+    torch_device, random_state, verbose
+        As in :class:`DFAClassifier`.
 
     Attributes
     ----------
@@ -98,7 +69,7 @@ class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
     """
 
     def _fit_targets(self, X, Y, weights):
-        self._fit(X, Y, weights, is_first=not self._goes_on(), is_partial=False)
+        self._learn(X, Y, weights, is_first=not self._goes_on(), is_partial=False)
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole
@@ -120,9 +91,9 @@ class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
         """
         is_first = not hasattr(self, "coefs_")
         checked = self._check_measured(X, y, sample_weight, reset=is_first)
-        return self._fit(*checked, is_first=is_first, is_partial=True)
+        return self._learn(*checked, is_first=is_first, is_partial=True)
 
-    def _fit(self, X, Y, weights, *, is_first, is_partial):
+    def _learn(self, X, Y, weights, *, is_first, is_partial):
         if is_first:
             self._set_scale(Y, weights)
         if Y.shape[1] == len(self.target_mean_):  # another number is refused in training

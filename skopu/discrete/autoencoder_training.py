@@ -8,9 +8,8 @@ import torch
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import Inputs, to_numpy, to_tensor
 from skopu.discrete.autoencoder_network import Autoencoder
-from skopu.training.autograd_loop import AutogradLoop
+from skopu.training.epochs import MinibatchLoop
 from skopu.training.optimizers import make_binary_optimizer
-from skopu.training.rows import minibatches
 
 _MAX_CALIBRATION_ROWS = 16384
 
@@ -75,28 +74,21 @@ def corrupt(X, noise, generator):
     return (X + noise * draws).clamp(-1, 1)
 
 
-class _AutoencoderTraining(AutogradLoop):
+class _AutoencoderTraining(MinibatchLoop):
     """The run of an autoencoder."""
 
     description = "training autoencoder"
 
     def __init__(self, model, inputs, weights, settings, generator, seed):
         optimizer = make_binary_optimizer(
-            model, learning_rate=settings.learning_rate, gamma=settings.gamma, tau=settings.tau
+            model, settings.learning_rate, settings.gamma, settings.tau
         )
-        super().__init__(
-            model,
-            optimizer,
-            max_iter=settings.max_iter,
-            share=min(1.0, settings.batch_size / len(weights)),
-            verbose=settings.verbose,
-        )
+        super().__init__(model, optimizer, len(weights), settings, seed)
         self._model, self._inputs, self._weights = model, inputs, weights
         self._noise, self._generator = settings.noise, generator
-        self._batches = minibatches(len(weights), settings.batch_size, seed)
 
     def surrogate(self):
-        chosen = next(self._batches)
+        chosen = self.chosen()
         rows = self._inputs.rows(chosen)
         restored = self._model(corrupt(rows, self._noise, self._generator))
         loss = (self._weights[chosen] * (restored - rows).square().mean(1)).mean()

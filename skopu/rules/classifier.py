@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.classification import LabelFit
+from skopu._core.estimation import Prediction
 from skopu._core.parameters import BOP, COUNT, NOT_NEGATIVE, POSITIVE, TRAINING
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
@@ -17,7 +18,7 @@ from skopu.rules.rules import Rule, decide, drop_implied, order_rules, simplify
 
 
 @dataclass(eq=False, repr=False)
-class NeuralDNFClassifier(LabelFit, ClassifierMixin, BaseEstimator):
+class NeuralDNFClassifier(LabelFit, Prediction, ClassifierMixin, BaseEstimator):
     r"""IF-THEN rules in the units of the columns, learned by gradient.
 
     Each class has a formula in disjunctive normal form over conditions such as ``age <= 41``:
@@ -199,18 +200,8 @@ class NeuralDNFClassifier(LabelFit, ClassifierMixin, BaseEstimator):
             rest = missed if missed.any() else ~missed
             self.default_ = labels[np.bincount(codes[rest], weights=weights[rest]).argmax()]
 
-    def predict(self, X):
-        """Predict the label of the first rule that holds, or the default.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-        """
+    def _predicted(self, X):
+        """Return the label of the first rule that holds, or the default."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csc", dtype=np.float64)
         return decide(self.rules_, self.default_, X, self.classes_.dtype)

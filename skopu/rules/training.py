@@ -8,9 +8,8 @@ import torch
 
 from skopu._core.random import draw_seeds
 from skopu.rules.network import DNF
-from skopu.training.autograd_loop import AutogradLoop
+from skopu.training.epochs import MinibatchLoop
 from skopu.training.optimizers import make_binary_optimizer
-from skopu.training.rows import minibatches
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def train_dnf(literals, targets, weights, settings, seed):
     )
 
 
-class _RuleTraining(AutogradLoop):
+class _RuleTraining(MinibatchLoop):
     """The run of all formulas.
 
     With noise the loss of a step is not that of the rules as they will be used, so these are
@@ -81,23 +80,15 @@ class _RuleTraining(AutogradLoop):
 
     def __init__(self, model, absent, targets, weights, settings, seed):
         optimizer = make_binary_optimizer(
-            model, learning_rate=settings.learning_rate, gamma=settings.gamma, tau=settings.tau
+            model, settings.learning_rate, settings.gamma, settings.tau
         )
-        super().__init__(
-            model,
-            optimizer,
-            max_iter=settings.max_iter,
-            share=min(1.0, settings.batch_size / len(absent)),
-            verbose=settings.verbose,
-            patience=math.inf,
-        )
+        super().__init__(model, optimizer, len(absent), settings, seed, patience=math.inf)
         self._model, self._penalty = model, settings.literal_penalty
         self._absent, self._targets, self._weights = absent, targets, weights
-        self._batches = minibatches(len(absent), settings.batch_size, seed)
 
     def surrogate(self):
         self._model.train()
-        error, penalty = self._loss(torch.as_tensor(next(self._batches)).to(self._absent.device))
+        error, penalty = self._loss(torch.as_tensor(self.chosen()).to(self._absent.device))
         return error.item(), error + penalty, 0
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Training that is counted in epochs: minibatches, the mean loss of each epoch, an early stop."""
+"""Training in minibatches of rows, and training that is counted in epochs of them."""
 
 import math
 
@@ -7,6 +7,38 @@ import torch
 
 from skopu.training.autograd_loop import AutogradLoop
 from skopu.training.rows import minibatches
+
+
+class MinibatchLoop(AutogradLoop):
+    """A run of ``settings.max_iter`` minibatches of rows, whose numbers ``chosen`` gives.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    optimizer : torch.optim.Optimizer
+    n_rows : int
+    settings : object
+        With ``max_iter``, ``batch_size`` and ``verbose``.
+    seed : int
+        Of the order of the rows.
+    **options : dict
+        As for ``Loop``.
+    """
+
+    def __init__(self, module, optimizer, n_rows, settings, seed, **options):
+        super().__init__(
+            module,
+            optimizer,
+            max_iter=settings.max_iter,
+            share=min(1.0, settings.batch_size / n_rows),
+            verbose=settings.verbose,
+            **options,
+        )
+        self._batches = minibatches(n_rows, settings.batch_size, seed)
+
+    def chosen(self):
+        """Return the numbers of the rows of the next minibatch."""
+        return next(self._batches)
 
 
 class EpochLoop(AutogradLoop):

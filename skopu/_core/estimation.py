@@ -1,0 +1,52 @@
+"""``fit`` and ``predict`` of all that learns from targets, with their docstrings."""
+
+from skopu._core.fitting import whole
+from skopu._core.validation import fit_context
+
+
+class SupervisedFit:
+    """Fits whole or not at all; the class has ``_fit_given(X, y, sample_weight)``."""
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @whole
+    def fit(self, X, y, sample_weight=None):
+        """Fit to rows and their targets.
+
+        An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and keeps
+        the best state. A fit that fails leaves the model as it was; if it is a device that
+        fails, what was learned by then is kept.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; sparse ones are made dense one minibatch at a time.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels, of two classes or more, or quantities.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+        """
+        self._fit_given(X, y, sample_weight)
+        return self
+
+
+class Prediction:
+    """Predicts; the class has ``_predicted(X)`` of rows as the user gave them."""
+
+    def predict(self, X):
+        """Predict labels or targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Of as many dimensions as in ``fit``.
+        """
+        return self._predicted(X)
