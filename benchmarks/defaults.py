@@ -6,9 +6,10 @@ best of a few changes of its main settings, one at a time, chosen on a quarter o
 rows. Transformers are followed by ``OPUKernelRidge()``; ``OPURandomFeatures`` cuts at zero and is
 given standardised columns. A row breaks the rule if its error is
 
-- above that of predicting the mean, or the most frequent class, by more than one standard error of
-  the difference over the rows held out, or
-- above 1.5 times the error after the search, by more than two standard errors.
+- above that of predicting the mean, or the most frequent class, or
+- above 1.5 times the error after the search,
+
+by more than two standard errors of the difference over the rows held out.
 
 Errors are mean squared errors in units of the variance of the training target, or error rates. The
 exit status is 1 if a row breaks the rule.
@@ -54,8 +55,7 @@ SHARED += ("eeg", "mocap", "miniboo", "credit", "german")
 QUICK_SETS = ("diabetes", "wine")
 MAX_ROWS, QUICK_ROWS = 600, 200
 WORST_RATIO = 1.5
-# The first is one error against a constant, the second one against another error as uncertain.
-ERRORS_ABOVE_TRIVIAL, ERRORS_ABOVE_TUNED = 1, 2
+STANDARD_ERRORS = 2
 
 
 class Method(NamedTuple):
@@ -173,9 +173,9 @@ class Fit(NamedTuple):
         """Why the rule is broken; None if it is not."""
         if self.failure:
             return self.failure
-        if self.over_trivial > ERRORS_ABOVE_TRIVIAL:
+        if self.over_trivial > STANDARD_ERRORS:
             return f"{self.default:.3g}, predicting the mean or majority {self.trivial:.3g}"
-        if self.over_tuned > ERRORS_ABOVE_TUNED:
+        if self.over_tuned > STANDARD_ERRORS:
             return f"{self.default:.3g}, after the search {self.tuned:.3g} ({self.best})"
         return None
 
