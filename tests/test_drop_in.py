@@ -135,6 +135,27 @@ class TestChosenAlpha:
         np.testing.assert_allclose(twice.predict(NEW), expected.predict(NEW), rtol=1e-8)
         assert len(twice.X_fit_) == 69
 
+    def test_kernel_that_is_not_positive(self):
+        """Oracle: the fit by what is left of it without its negative eigenvalues."""
+        K = opu_kernel(X) - 3 * rbf_kernel(X)
+        values, vectors = np.linalg.eigh(K)
+        positive = (vectors * np.maximum(values, 0)) @ vectors.T
+        found = OPUKernelRidge(kernel="precomputed", fit_intercept=False)
+        with pytest.warns(RidgeConditionWarning, match="of the 60 eigenvalues of the kernel are"):
+            found.fit(K, Y)
+        expected = OPUKernelRidge(kernel="precomputed", fit_intercept=False).fit(positive, Y)
+        assert found.alpha_ == pytest.approx(expected.alpha_)
+        np.testing.assert_allclose(found.predict(K), expected.predict(positive), rtol=1e-6)
+
+    @pytest.mark.parametrize("convert", [np.float32, np.float64])
+    def test_rounding_makes_no_kernel_negative(self, convert):
+        """Warnings are errors here; the kernel has rank 5 and a large common part."""
+        data = convert(X + 100)
+        for kernel in ("rbf", "poly", "cosine", opu_kernel):
+            for fit_intercept in (True, False):
+                OPUKernelRidge(kernel=kernel, fit_intercept=fit_intercept).fit(data, Y)
+        OPUKernelRidge(kernel="precomputed").fit(data @ data.T, Y)
+
     def test_is_the_default(self):
         """A given value is taken as it is."""
         assert OPUKernelRidge().alpha == OPUKernelRidgeClassifier().alpha == "loo"

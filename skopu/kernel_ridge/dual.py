@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS, pairwise_kernels
 
 from skopu._core.rows import distinct_rows
@@ -46,7 +47,16 @@ class KernelMap(NamedTuple):
         if self.kernel is opu_kernel:
             # A function of two rows to pairwise_kernels, which would call it for every pair.
             return opu_kernel(X, Y, **self.params)
+        X, Y = _short_indices(X), _short_indices(Y)
         return pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **self.params)
+
+
+def _short_indices(X):
+    """Return a sparse matrix with 32-bit indices where they do: "laplacian" takes no others."""
+    if not issparse(X) or X.indices.dtype == np.int32 or max(X.nnz, *X.shape) >= 2**31:
+        return X
+    short = (part.astype(np.int32) for part in (X.indices, X.indptr))
+    return type(X)((X.data, *short), shape=X.shape)
 
 
 def fit_dual(kernel_map, X, Y, weights, alpha, fit_intercept):

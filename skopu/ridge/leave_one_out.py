@@ -5,12 +5,14 @@ row's share of the weights), the residual of row i left out is :math:`r_i / (1 -
 Generalised cross-validation takes the mean of all H_ii for each of them.
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
 
 from skopu._core.chunks import row_chunks
+from skopu.exceptions import RidgeConditionWarning
 from skopu.ridge.normal_equations import check_finite
 from skopu.ridge.readout import LinearReadout
 from skopu.ridge.systems import system_of_features
@@ -63,6 +65,8 @@ class LeaveOneOut:
         values, self._vectors = linalg.eigh(matrix, overwrite_a=True)
         system.matrix = None
         self._system, self._values = system, np.maximum(values, 0)
+        # Directions that a kernel which is not positive would fit with the wrong sign.
+        self._is_negative = values < -system.rounding(values)
         self.alphas = _alphas_to_try(alphas, self._values, system)
         # Residuals are compared in units that cannot overflow.
         self._unit = system.target_norms.max() or 1.0
@@ -130,6 +134,16 @@ class LeaveOneOut:
         alpha = float(self.alphas[best])
         rotated = self._vectors.T @ system.targets
         rotated *= self._shrink(self.alphas[best : best + 1]).T
+        if self._is_negative.any():
+            # Their errors were judged without these directions, which a small alpha would blow up.
+            rotated[self._is_negative] = 0
+            warnings.warn(
+                f"{self._is_negative.sum()} of the {len(rotated)} eigenvalues of the kernel are "
+                "negative: alpha is chosen, and the readout solved, without their directions. Give "
+                "an alpha above their size to have them too.",
+                RidgeConditionWarning,
+                stacklevel=2,
+            )
         readout = system.readout(self._vectors @ rotated)
         errors = sums / (system.weight * system.targets.shape[1]) * self._unit**2
         return AlphaChoice(alpha, self.alphas, errors, readout)

@@ -15,6 +15,7 @@ is found from features and targets centred at their weighted means. In the rows
 - for leave-one-out errors ``hat_rows(rows, values, vectors)``: for these rows P (n, m), where
   :math:`P (\Lambda + \alpha)^{-1} P^\top` is the hat matrix and :math:`V \Lambda V^\top` the
   matrix, with their targets (n, q) and the intercept's part (n,) of their leverages;
+- ``rounding(values)``: the size up to which a negative eigenvalue is one of rounding;
 - ``weight``, ``n_rows``, ``fit_intercept``, and ``size``: the weighted sum of the squared norms of
   the features as they were given.
 
@@ -59,6 +60,10 @@ class FeatureSystem:
         """Return the ``LinearReadout`` with weights ``solution`` (D, q)."""
         return LinearReadout(solution, self.target_mean - self.mean @ solution)
 
+    def rounding(self, values):
+        """Return infinity: squares of features are not negative."""
+        return np.inf
+
     def hat_rows(self, rows, values, vectors):
         """See the module; ``rows`` is (Phi, Y, weights)."""
         Phi, Y, weights = rows
@@ -98,6 +103,7 @@ class KernelSystem:
         self._share = weights / self.weight if fit_intercept else np.zeros_like(weights)
         self._root = np.sqrt(weights)[:, None]
         self.size = weights @ (np.diag(K) + self._removed)
+        self._precision = 10 * np.finfo(K.dtype).eps
         self.target_mean = self._share @ Y
         self.targets = self._root * (Y - self.target_mean)
         self.target_norms = np.linalg.norm(self.targets, axis=0)
@@ -118,6 +124,10 @@ class KernelSystem:
         # The sum is zero but for rounding, which a large common part of the kernel would magnify.
         dual -= self._share[:, None] * dual.sum(0)
         return LinearReadout(dual, self.target_mean - self._row @ dual)
+
+    def rounding(self, values):
+        """Return what the precision of the kernel as it was given makes of its eigenvalues."""
+        return self._precision * max(len(values) * np.abs(values).max(), self.size)
 
     def hat_rows(self, rows, values, vectors):
         """See the module; ``rows`` is a slice."""
@@ -144,6 +154,10 @@ class WideSystem(KernelSystem):
         self._removed = self._shift @ self._shift
         K = safe_sparse_dot(self._Phi, self._Phi.T, dense_output=True)
         super().__init__(K, Y, weights, fit_intercept, overwrite_K=True)
+
+    def rounding(self, values):
+        """Return infinity, as for the other system of features."""
+        return np.inf
 
     def readout(self, solution):
         """Return the ``LinearReadout`` of the features, for ``solution`` (n, q)."""
