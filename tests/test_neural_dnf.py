@@ -311,7 +311,7 @@ def test_interruption_keeps_the_rules_so_far(rng, monkeypatch):
         yield from [np.arange(n)] * 10
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skopu.rules.training.minibatches", batches)
+    monkeypatch.setattr("skopu.training.epochs.minibatches", batches)
     X, y = rng.standard_normal((50, 3)), rng.integers(0, 2, 50)
     with pytest.warns(InterruptedFitWarning, match="iteration 11 of 30"):
         model = quick().fit(X, y)
