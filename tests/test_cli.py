@@ -112,6 +112,23 @@ def test_json_is_one_object_that_agrees_with_itself(table, capsys):
         assert [split["split"] for split in result["splits"]] == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "max_iter"),
+    [
+        (["--datasets", "iris"], options.BUNDLED_MAX_ITER),
+        (["--datasets", "iris", "--max-iter", "auto"], "auto"),
+        (["{}", "--target", "price"], "auto"),
+        (["{}", "--target", "price", "--max-iter", "7"], 7),
+    ],
+)
+def test_only_the_first_look_trains_less(monkeypatch, capsys, table, arguments, max_iter):
+    """Oracle: the help. A file of the user's is worth each method's own training."""
+    replace_methods(monkeypatch, zero=lambda *_: Zero())
+    given = [argument.format(table) for argument in arguments]
+    assert cli.main([*given, "--json", "--no-figure", "--quiet", "--n-jobs", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["max_iter"] == max_iter
+
+
 def test_the_same_seed_gives_the_same_errors(table, capsys):
     """Oracle: the first run; splits are named by their seed."""
     runs = []

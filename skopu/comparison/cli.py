@@ -11,7 +11,12 @@ from tqdm import tqdm
 from skopu.comparison.csv_files import read_csv_problem
 from skopu.comparison.figure import check_figure_path, save_figure
 from skopu.comparison.methods import Settings
-from skopu.comparison.options import DEFAULT_DATASETS, DEFAULT_FIGURE, make_parser
+from skopu.comparison.options import (
+    BUNDLED_MAX_ITER,
+    DEFAULT_DATASETS,
+    DEFAULT_FIGURE,
+    make_parser,
+)
 from skopu.comparison.printing import print_json, print_table, progress_row, say, show
 from skopu.comparison.problems import InputError, check_splittable, load_bundled, subsample
 from skopu.comparison.report import summarise
@@ -84,7 +89,7 @@ def _report(options, problems, records, summaries, stop, path):
         print_json(options, _settings(options), problems, records, summaries, reason, saved)
     else:
         if summaries:
-            print_table(options, problems, summaries)
+            print_table(options, _settings(options), problems, summaries)
         failure = save_figure(*what) if path else None
         if path and not failure:
             show(f"Figure: {path}")
@@ -201,4 +206,5 @@ def _show_progress(options, problems, records, bar):
 
 
 def _settings(options):
-    return Settings(options.n_bits, options.n_components, options.max_iter)
+    max_iter = options.max_iter or ("auto" if options.csv else BUNDLED_MAX_ITER)
+    return Settings(options.n_bits, options.n_components, max_iter)

@@ -40,7 +40,7 @@ def progress_row(summary, widths):
     return f"{problem}  {method}  {error_cell(summary):<20}{seconds}".rstrip()
 
 
-def print_table(options, problems, summaries):
+def print_table(options, settings, problems, summaries):
     """Print the table, ordered by error, and what its columns mean."""
     show(f"{text_table(by_error(summaries))}\n")
     spread = f"mean ± sd over {options.n_splits} splits" if options.n_splits > 1 else "one split"
@@ -53,6 +53,8 @@ def print_table(options, problems, summaries):
     n_jobs = effective_n_jobs(options.n_jobs)
     show(f"Fit s: mean over splits, with {n_jobs} fit(s) at a time on this computer.")
     show("Device passes: codes sent through the simulated device during fit.")
+    if settings.max_iter != "auto":
+        show(f"Training: {settings.max_iter} minibatches (--max-iter auto: each method's own).")
     for remark in remarks(summaries):
         show(f"Note: {remark}")
 
