@@ -8,10 +8,12 @@ import warnings
 
 import numpy as np
 import pytest
+import test_torch_state
 import torch
 from oracles import BlackBox
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
+from sklearn.utils.validation import check_is_fitted
 
 from skopu import SupervisedBinarizer
 from skopu._core.interrupts import Interrupts, restoring, uninterrupted
@@ -19,7 +21,7 @@ from skopu.exceptions import InterruptedFitWarning
 
 # Interrupted fits of each kind. In the suite a few; before a release
 # SKOPU_INTERRUPTS=500 pytest tests/test_interrupts.py
-N_INTERRUPTS = int(os.environ.get("SKOPU_INTERRUPTS", "6"))
+N_INTERRUPTS = int(os.environ.get("SKOPU_INTERRUPTS", "4"))
 
 
 @pytest.fixture(autouse=True)
@@ -123,8 +125,8 @@ def press_ctrl_c(delay, work):
     The interruption may be raised by ``work``, or be dealt with inside.
     """
     timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
     try:
+        timer.start()
         work()
         timer.cancel()
         timer.join()
@@ -185,3 +187,34 @@ def test_an_interrupted_fit_is_completed_as_if_it_had_not_been(gradient, weights
             np.testing.assert_array_equal(again.history_[name], whole.history_[name])
         assert torch.is_grad_enabled()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("name", test_torch_state.MODELS)
+def test_an_interruption_leaves_the_process_as_it_was(name):
+    """Oracle: torch's state, its threads and the handler, as they were before the fit.
+
+    A first fit is either completed, or leaves the estimator unfitted.
+    """
+    model = test_torch_state.MODELS[name]
+    rows = test_torch_state.CODES if name == "features" else test_torch_state.X
+    model = clone(model).fit(rows, test_torch_state.y)
+    start = time.perf_counter()
+    clone(model).fit(rows, test_torch_state.y)
+    seconds = time.perf_counter() - start
+    rng, n_threads = np.random.default_rng(0), torch.get_num_threads()
+    torch.set_num_threads(n_threads + 1)  # not the number that training sets
+    try:
+        before = test_torch_state.state()
+        for _ in range(N_INTERRUPTS):
+            fresh = clone(model)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InterruptedFitWarning)
+                was_raised = press_ctrl_c(
+                    rng.uniform(0, seconds), lambda m=fresh: m.fit(rows, test_torch_state.y)
+                )
+            assert test_torch_state.state() == before
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            if not was_raised:
+                check_is_fitted(fresh)
+    finally:
+        torch.set_num_threads(n_threads)

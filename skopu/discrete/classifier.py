@@ -227,7 +227,9 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEst
         self.latent_coefs_, self.latent_scales_, self.latent_intercepts_ = latent
         self.alphas_, self.n_layers_ = trained.alphas, len(self.coefs_) + 1
         self.history_, self.n_iter_ = trained.history, trained.n_iter
-        self.loss_curve_, self.loss_ = trained.loss_curve, trained.loss_curve[-1]
+        self.loss_curve_ = trained.loss_curve
+        # None at all if it was interrupted in the first minibatch.
+        self.loss_ = trained.loss_curve[-1] if trained.loss_curve else np.nan
 
     def _outputs(self, X):
         check_is_fitted(self)
