@@ -449,6 +449,29 @@ class TestWarmStart:
         machine.repair()
         np.testing.assert_array_equal(model.predict(X), expected)
 
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+    @pytest.mark.parametrize("name", ["regressor", "classifier"])
+    def test_passes_are_kept_when_the_readout_fails(self, name, error, monkeypatch):
+        """Oracle: the count of the machine; an interrupted ridge used to cost all passes."""
+        machine = Flaky(0)
+        model = on(machine, name)
+        part = type(model)._ridge_class
+
+        def fails(*arguments):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(part, "_fit_last", fails)
+            with pytest.raises(error) as found:
+                model.fit(X, targets(name))
+        assert any("what was done is kept" in note for note in found.value.__notes__)
+        n_passes = machine.n_passes
+        model.set_params(warm_start=True).fit(X, targets(name))
+        assert machine.n_passes == n_passes == model.n_passes_
+        whole = outcome(name, on(Flaky(0), name).fit(X, targets(name)))
+        for one, other in zip(outcome(name, model), whole, strict=True):
+            np.testing.assert_array_equal(one, other)
+
     def test_passes_of_a_readout_are_not_repeated(self):
         """Oracle: the count of a fit without a fault.
 

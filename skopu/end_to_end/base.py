@@ -1,5 +1,6 @@
 """What the regressor and the classifier share: joint training and the three predictions."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral
 
@@ -26,6 +27,8 @@ from skopu.kernel_ridge.features import OPURandomFeatures
 from skopu.kernel_ridge.readout_form import form_of_readout
 
 _MAX_FREE_COMPONENTS = 4096
+# What a training that it ends leaves something to go on from.
+_KEEPING = DeviceFault, PassBudgetError, KeyboardInterrupt
 # The mean has no variance, but at a price of zero nothing would keep that of the codes bounded.
 _KAPPA_OF_MEAN = 0.1
 
@@ -106,38 +109,46 @@ class EndToEnd(PartsMixin, BaseEstimator):
         validate_params(part)
         return part
 
+    @contextmanager
     def _fit_parts(self, rows):
-        """Train on ``Rows``; set the fitted parts, the ridge among them not yet fitted.
+        """Train on ``Rows``; set the fitted parts, the ridge among them to be fitted within.
 
         The rows go all the way as they are: every step has a private method that neither
-        validates nor orders them again, and one open device serves training and features.
+        validates nor orders them again, and one open device serves training and features. What
+        the device has answered by then is kept whatever ends the fit, the ridge's part included.
 
-        Returns
-        -------
+        Yields
+        ------
         Phi : ndarray of shape (m, D)
             Features of the rows, for the ridge.
         """
-        features, ridge = self._part("features"), self._part("ridge")
+        features, self.ridge_ = self._part("features"), self._part("ridge")
+        self.ridge_.set_params(kernel="linear")
         job = self._take_up(rows, features)
         self._configure(job.binarizer, features, job.seeds[0])
         n_passes = self._n_passes_of_readout(features, len(rows.weights))
         try:
             self._train(job, rows, features.opu, n_passes)
             Phi = self._final_features(job, features, rows.X)
-        except (DeviceFault, PassBudgetError, KeyboardInterrupt) as error:
-            job.fingerprint = self._fingerprint(rows, features)
-            self._unfinished = job
-            error.add_note(
-                f"{type(self).__name__}: what was done is kept: fit again with warm_start=True to "
-                "go on."
-            )
+            self.binarizer_, self.features_ = job.binarizer, job.features
+            self.thresholds_ = job.thresholds
+            self.n_passes_ = job.binarizer.n_passes_ + n_passes
+            self.n_iter_, self.history_ = job.binarizer.n_iter_, job.binarizer.history_
+            yield Phi
+        except BaseException as error:
+            if job.is_trained or isinstance(error, _KEEPING):
+                self._keep(job, rows, features, error)
             raise
-        self.binarizer_, self.features_ = job.binarizer, job.features
-        self.ridge_ = ridge.set_params(kernel="linear")
-        self.thresholds_, self._unfinished = job.thresholds, None
-        self.n_passes_ = job.binarizer.n_passes_ + n_passes
-        self.n_iter_, self.history_ = job.binarizer.n_iter_, job.binarizer.history_
-        return Phi
+        self._unfinished = None
+
+    def _keep(self, job, rows, features, error):
+        """Keep what was done, for a fit that goes on."""
+        job.fingerprint = self._fingerprint(rows, features)
+        self._unfinished = job
+        error.add_note(
+            f"{type(self).__name__}: what was done is kept: fit again with warm_start=True to "
+            "go on."
+        )
 
     def _fit_ridge(self, *rows):
         """Fit the last step to what it takes, and keep the form that means are predicted by."""

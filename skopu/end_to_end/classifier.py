@@ -84,6 +84,6 @@ class EndToEndOPUClassifier(LabelFit, ProbabilisticClassifier, EndToEnd):
 
     def _fit_codes(self, X, codes, weights):
         rows = merge_repeated_rows(X, np.eye(len(self.classes_))[codes], weights)
-        Phi = self._fit_parts(rows)
-        left_out = self._fit_ridge(Phi, codes[rows.kept], self.classes_, rows.weights)
-        self.temperature_ = fit_temperature(*left_out)
+        with self._fit_parts(rows) as Phi:
+            left_out = self._fit_ridge(Phi, codes[rows.kept], self.classes_, rows.weights)
+            self.temperature_ = fit_temperature(*left_out)

@@ -107,5 +107,5 @@ class EndToEndOPURegressor(TargetFit, OutputRegressor, EndToEnd):
 
     def _fit_targets(self, X, Y, weights):
         rows = merge_repeated_rows(X, standardise(Y, weights), weights)
-        Phi = self._fit_parts(rows)
-        self._fit_ridge(Phi, Y[rows.kept], self._is_single, rows.weights)
+        with self._fit_parts(rows) as Phi:
+            self._fit_ridge(Phi, Y[rows.kept], self._is_single, rows.weights)
