@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
@@ -42,13 +43,35 @@ def test_every_script_shows_its_help(folder):
     )
 
 
+@pytest.fixture
+def importable(monkeypatch):
+    """Let the scripts be imported by name."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_default_breaks_the_rule_beyond_chance_only():
+    """Oracle: losses of 100 rows by hand, worse by a constant or by as much as they vary."""
+    from defaults import Fit, standard_errors
+
+    level = np.array([0.4, 0.6] * 50)  # mean 0.5, standard error 0.01
+
+    def breaks(default, tuned, trivial):
+        above = [standard_errors(default * level - worst) for worst in (1.5 * tuned, trivial)]
+        return Fit("set", "method", default, tuned, trivial, *above).breaks
+
+    assert breaks(1.0, 0.4, 0.55) is None
+    assert breaks(1.0, 0.4, 0.49) is None  # above the mean, by one standard error
+    assert "predicting the mean" in breaks(1.0, 0.4, 0.45)
+    assert breaks(1.0, 0.33, 0.9) is None  # above 1.5 times the other, by half a standard error
+    assert "after the search" in breaks(1.0, 0.3, 0.9)
+
+
+@pytest.mark.usefixtures("importable")
 def test_structure_counts_rooms_and_arrows(tmp_path):
     """Oracle: a package of three rooms written for the purpose."""
-    sys.path.insert(0, str(FOLDER))
-    try:
-        from structure import figures, read
-    finally:
-        sys.path.remove(str(FOLDER))
+    from structure import figures, read
+
     files = {
         "__init__.py": '"""Front door."""\n',
         "low.py": 'SIZE = 1  # one\n\n\ndef size():\n    """Size."""\n    return SIZE\n',
