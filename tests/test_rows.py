@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import sparse, stats
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from skopu._core.random import dither, draw_seeds
 from skopu._core.rows import distinct_rows, merge_repeated_rows
@@ -99,3 +99,25 @@ class TestDither:
         p = rng.uniform(size=50)
         codes = dither(10, 50, seed=1) < p
         assert np.abs(codes.mean(0) - p).max() <= 0.1
+
+
+@pytest.mark.parametrize("n_rows", [1, 7, 64, 65, 300])
+def test_normal_quantiles_are_those_of_scikit_learn(n_rows):
+    """Oracle: QuantileTransformer, clipped; with ties, constant columns, and values outside."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack(
+        [rng.standard_normal(200), rng.integers(0, 4, 200), np.full(200, 3.0), rng.random(200) ** 9]
+    )
+    new = np.vstack([X[: n_rows // 2], 1.5 * rng.standard_normal((n_rows - n_rows // 2, 4))])
+    found = fit_scaler("quantile", X, np.ones(200), seed=0).transform(new)
+    theirs = QuantileTransformer(n_quantiles=200, output_distribution="normal").fit(X)
+    expected = theirs.transform(new).clip(-3, 3)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_quantiles_of_a_row_are_its_own():
+    """Oracle: the same row alone, to the last bit; few rows are looked up in another way."""
+    X = np.random.default_rng(0).standard_normal((300, 5))
+    scaler = fit_scaler("quantile", X[:200], np.ones(200), seed=0)
+    alone = np.vstack([scaler.transform(X[i : i + 1]) for i in range(300)])
+    np.testing.assert_array_equal(scaler.transform(X), alone)

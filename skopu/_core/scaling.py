@@ -2,12 +2,16 @@
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
+from scipy.special import ndtri
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.utils import gen_batches
+
+from skopu._core.chunks import cached_chunks
 
 _MAX_QUANTILES = 1000
 _CHUNK_VALUES = 2**20  # the statistics are in float64, and their temporary arrays too
+_FEW_ROWS = 64
+_AT_THE_END = 1e-7
 _LIMIT = 3.0  # of normal quantiles, beyond which a value is an outlier
 
 
@@ -28,13 +32,63 @@ def fit_scaler(scaler, X, weights, seed):
             "scaler='quantile' needs dense X, since it turns every zero into another value: "
             "use scaler='standard', or X.toarray() if it fits in memory."
         )
-    quantiles = QuantileTransformer(
+    quantiles = NormalQuantiles(
         n_quantiles=min(_MAX_QUANTILES, X.shape[0]),
         output_distribution="normal",
         random_state=seed,
     )
-    clip = FunctionTransformer(np.clip, kw_args={"a_min": -_LIMIT, "a_max": _LIMIT})
-    return make_pipeline(quantiles, clip).set_output(transform="default").fit(X)
+    return quantiles.set_output(transform="default").fit(X)
+
+
+class NormalQuantiles(QuantileTransformer):
+    """``QuantileTransformer`` to normal quantiles, clipped to +-3, all columns at a time.
+
+    The parent goes column by column in Python, at .4 ms each whatever the rows: .8 s for one row
+    of 2000 columns. The numbers are the same.
+    """
+
+    def transform(self, X):
+        """Return the quantiles (n, d), float64, of validated rows X."""
+        X = np.asarray(X, dtype=np.float64)
+        parts = [self._transform(X[rows]) for rows in cached_chunks(len(X), X.shape[1])]
+        return np.vstack(parts) if parts else X
+
+    def _transform(self, X):
+        levels, knots = self.references_, self.quantiles_
+        last = _count(knots, X, np.less_equal) - 1  # of the knots that are not above X
+        first = _count(knots, X, np.less)  # of those that are not below it
+        low, high = last.clip(0), first.clip(max=len(knots) - 1)
+        # On a knot, or on several that are the same: the middle of their levels.
+        share = (levels[low] + levels[high]) / 2
+        left, right = (np.take_along_axis(knots, which, axis=0) for which in (low, high))
+        between = right > left
+        way = np.divide(X - left, right - left, out=np.zeros_like(X), where=between)
+        inside = levels[low] + way * (levels[high] - levels[low])
+        share = np.where(between, inside, share)
+        # The parent's rule: the smallest and the largest value are the ends, however often they
+        # come.
+        share[knots[-1] < X + _AT_THE_END] = 1.0
+        share[knots[0] > X - _AT_THE_END] = 0.0
+        return ndtri(share).clip(-_LIMIT, _LIMIT)
+
+
+def _count(knots, X, is_counted):
+    """Return for each entry of X (n, d) how many of its column's sorted knots (m, d) are counted.
+
+    Few rows are looked up by bisection in all columns at once, many a column at a time: the
+    counts are the same integers.
+    """
+    if len(X) > _FEW_ROWS:
+        side = "right" if is_counted is np.less_equal else "left"
+        columns = [np.searchsorted(k, x, side) for k, x in zip(knots.T, X.T)]
+        return np.stack(columns, axis=1)
+    counts, step = np.zeros(X.shape, dtype=np.intp), 1 << (len(knots).bit_length() - 1)
+    while step:
+        further = counts + step
+        reached = np.take_along_axis(knots, (further - 1).clip(max=len(knots) - 1), axis=0)
+        counts = np.where((further <= len(knots)) & is_counted(reached, X), further, counts)
+        step //= 2
+    return counts
 
 
 def _fit_standard(X, weights):
