@@ -49,9 +49,10 @@ class CrossFittedOPURegressor(MultiOutputMixin, RegressorMixin, CrossFitted):
     learning_rate : float, default=0.05
         First learning rate of encoders and forms (Adam, cosine decay to a thousandth).
     max_iter : int or "auto", default="auto"
-        Number of minibatches. "auto": 1200, or 85 epochs if these are more, up to 6000.
-    batch_size : int, default=128
-        Rows in a minibatch; the whole training part of a fold if it has fewer.
+        Number of minibatches. "auto": two for every three rows of a fold, from 1200 to 6000.
+    batch_size : int or "auto", default="auto"
+        Rows in a minibatch; the whole training part of a fold if it has fewer. "auto": a 64th
+        of it, from 64 to 128.
     torch_device : str, default="cpu"
         Where torch computes.
     random_state : int, RandomState instance or None, default=None
