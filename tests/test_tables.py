@@ -5,6 +5,7 @@ import errno
 import gzip
 import io
 import lzma
+import os
 import sys
 import tarfile
 import threading
@@ -797,6 +798,7 @@ def test_places_that_hold_no_file_are_one_sentence(tmp_path, monkeypatch):
         str(tmp_path / "folder" / "wine.csv" / "x.csv"): "cannot be read: ",
         "x" * 5000: "cannot be read: ",
         "": "is a folder",
+        "~nobody_of_this_name/wine.csv": "wine.csv",
     }.items():
         with pytest.raises(InputError) as caught:
             read_csv_problem(path, "y")
@@ -824,6 +826,64 @@ def test_standard_input_is_read(monkeypatch):
         problem = read_csv_problem("-", "y")
         assert_is_the_table(problem)
         assert problem.name == "standard input"
+
+
+@pytest.mark.parametrize("closed", [None, "file"])
+def test_standard_input_that_cannot_be_read_is_one_sentence(monkeypatch, closed):
+    """Oracle: a closed one, none at all (as for a service), and one that is empty."""
+    stdin = io.TextIOWrapper(io.BytesIO(b"")) if closed else None
+    monkeypatch.setattr(sys, "stdin", stdin)
+    if closed:
+        with pytest.raises(InputError, match=r"^standard input is empty\.$"):
+            read_csv_problem("-", "y")
+        stdin.close()
+    with pytest.raises(InputError, match="standard input is closed"):
+        read_csv_problem("-", "y")
+
+
+# Anything else
+
+PIECES = [piece.encode() for piece in ",;|\t\"'\n\r#\0 $%()-+\\"]
+PIECES += [b"NA", b"None", b"1,234", b"12:30", b"31/12/2018", b"W53", b"0000-00-00", b"1e999"]
+PIECES += [b"\xff", b"\xef\xbb\xbf", b"9" * 400]
+
+
+def mutated(content, rng):
+    """Bytes with a few pieces put in, taken out, copied and replaced."""
+    content = bytearray(content)
+    for _ in range(rng.integers(1, 12)):
+        place, kind = rng.integers(len(content) + 1), rng.integers(4)
+        if kind == 0:
+            content[place:place] = PIECES[rng.integers(len(PIECES))]
+        elif kind == 1:
+            del content[place : place + rng.integers(1, 20)]
+        elif kind == 2:
+            content[place : place + 1] = rng.bytes(1)
+        else:
+            source = rng.integers(len(content) + 1)
+            content[place:place] = content[source : source + rng.integers(60)]
+    return bytes(content)
+
+
+def test_no_file_ends_in_anything_but_a_problem_or_a_sentence(tmp_path):
+    """Oracle: two outcomes, over SKOPU_FUZZ files (200) that were good before they were mutated."""
+    rng = np.random.default_rng(0)
+    seeds = [c if isinstance(c, bytes) else c.encode() for c in LAYOUTS.values()]
+    seeds += [column([day.strftime(form) for day in DAYS]).encode() for form in DATE_FORMS]
+    seeds += [column([write(v) for v in AMOUNTS]).encode() for write in CONVENTIONS.values()]
+    seeds += PACKED.values()
+    read = 0
+    for _ in range(int(os.environ.get("SKOPU_FUZZ", 200))):
+        path = tmp_path / ("data", "data.csv")[rng.integers(2)]
+        path.write_bytes(mutated(seeds[rng.integers(len(seeds))], rng))
+        try:
+            problem = read_csv_problem(str(path), ("x", "y")[rng.integers(2)])
+        except InputError:
+            continue
+        read += 1
+        assert np.isfinite(problem.preprocessor.fit_transform(problem.X)).all()
+        assert problem.is_classification or np.isfinite(problem.y).all()
+    assert read > 0
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from skopu.comparison.tables.cells import split_cells
 from skopu.comparison.tables.columns import DATE, NUMBER, TEXT, understand
 from skopu.comparison.tables.decoding import decode
 from skopu.comparison.tables.numbers import first_misfit, spoiler
-from skopu.comparison.tables.sources import read_bytes, table_name
+from skopu.comparison.tables.sources import read_bytes, shown, table_name
 
 _MAX_CATEGORIES = 20  # columns that one-hot encoding makes of a text column, at most
 _MAX_INTEGER_CLASSES = 20  # distinct integers that are still taken for classes
@@ -50,7 +50,8 @@ def read_csv_problem(path, target, task="auto"):
         If pandas is missing.
     """
     notes = []
-    cells = split_cells(decode(read_bytes(path), path, notes), path, notes)
+    place = shown(path)
+    cells = split_cells(decode(read_bytes(path), place, notes), place, notes)
     target = target if target in cells.columns else target.strip()
     _check_target(cells, target)
     columns = understand(cells, notes, as_numbers={target} if task == REGRESSION else ())
@@ -60,7 +61,7 @@ def read_csv_problem(path, target, task="auto"):
     X = _make_columns(columns, has_target, notes)
     if X.shape[1] == 0:
         raise InputError(
-            f"{path} has no usable column beside the target {target!r}: constant columns, row "
+            f"{place} has no usable column beside the target {target!r}: constant columns, row "
             "numbers and text that differs in most rows are of no use."
         )
     return Problem(table_name(path), X, y, task, _make_preprocessor(X), classes, tuple(notes))
@@ -74,10 +75,10 @@ def _check_target(cells, target):
         return
     near = [name for name in names if name.lower() == target.lower()]
     near = near or get_close_matches(target, names, n=1, cutoff=0.5)
-    shown = ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
-    hint = f"did you mean {near[0]!r}?" if near else f"columns: {shown}."
+    some = ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
+    hint = f"did you mean {near[0]!r}?" if near else f"columns: {some}."
     if 2 * sum(first_misfit([name]) is None for name in names) > len(names):
-        hint = f"its first line holds numbers ({shown}): put a line of column names above it."
+        hint = f"its first line holds numbers ({some}): put a line of column names above it."
     raise InputError(f"--target {target!r} is not a column of the file; {hint}")
 
 

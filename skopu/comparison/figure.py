@@ -92,6 +92,7 @@ def draw(problems, methods, summaries):
     n_rows = ceil(len(problems) / n_columns)
     size = (1.7 + 3.6 * n_columns, 0.5 + n_rows * (0.9 + 0.32 * len(methods)))
     figure = Figure(figsize=size, layout="constrained")
+    figure.get_layout_engine().set(wspace=0.06)  # or the last number of an axis meets the next
     axes = figure.subplots(n_rows, n_columns, squeeze=False)
     ordered = _by_place(methods, summaries)
     for i, ax in enumerate(axes.flat):

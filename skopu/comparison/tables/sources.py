@@ -84,15 +84,20 @@ def read_bytes(path):
     """
     try:
         content = _open(path)
-        return _unpack(content, path, _promise(path), depth=0)
+        return _unpack(content, shown(path), _promise(path), depth=0)
     except MemoryError:
         raise InputError(f"{path} does not fit in memory: take a sample of its rows.") from None
+
+
+def shown(path):
+    """Return what messages call a path."""
+    return "standard input" if path == STANDARD_INPUT else path
 
 
 def table_name(path):
     """Return what a table is called: the file's name without folder and suffixes of its kind."""
     if path == STANDARD_INPUT:
-        return "standard input"
+        return shown(path)
     name = PurePosixPath(urlsplit(path).path).name if _scheme(path) else Path(path).name
     known = {*_SUFFIXES, ".csv", ".tsv", ".txt", ".tab", ".dat", ".data"}
     while PurePosixPath(name).suffix.lower() in known:
@@ -115,20 +120,32 @@ def _promise(path):
 
 
 def _open(path):
-    if path == STANDARD_INPUT:
-        return _limited(sys.stdin.buffer, "standard input")
     if scheme := _scheme(path):
         return _fetch(path, scheme)
-    place = Path(path).expanduser()
+    if path == STANDARD_INPUT:
+        return _read_standard_input()
+    place = Path(path)
     try:
+        place = place.expanduser()
         if place.is_dir():
             raise InputError(_say_folder(path, place))
         with place.open("rb") as file:
             return _limited(file, path)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(_say_missing(path, place)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of nobody
         raise InputError(f"{path} cannot be read: {_reason(error)}.") from None
+
+
+def _read_standard_input():
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("standard input is closed: name a file, or pipe one here.")
+    try:
+        return _limited(sys.stdin.buffer, "standard input")
+    except OSError as error:
+        raise InputError(f"standard input cannot be read: {_reason(error)}.") from None
 
 
 def _fetch(path, scheme):
@@ -162,8 +179,8 @@ def _say_folder(path, place):
     files = sorted(p.name for p in place.iterdir() if p.is_file() and not p.name.startswith("."))
     if not files:
         return f"{path} is a folder without files: name a CSV file."
-    shown = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
-    return f"{path} is a folder: name one of its files ({shown})."
+    some = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
+    return f"{path} is a folder: name one of its files ({some})."
 
 
 def _say_missing(path, place):
@@ -232,9 +249,9 @@ def _the_one(names, path):
     if not names:
         raise InputError(f"{path} is an archive without files.")
     if len(names) > 1:
-        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         raise InputError(
-            f"{path} holds {len(names)} files ({shown}): unpack it and name one of them."
+            f"{path} holds {len(names)} files ({some}): unpack it and name one of them."
         )
     return names[0]
 
