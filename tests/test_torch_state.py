@@ -1,6 +1,7 @@
 """Torch's ambient state: what others have set changes no fit, and no fit changes it."""
 
 import contextlib
+import threading
 
 import numpy as np
 import pytest
@@ -113,6 +114,34 @@ def test_an_error_leaves_it_as_it_was():
         with pytest.raises(ZeroDivisionError), plain_torch():
             raise ZeroDivisionError
         assert not torch.is_grad_enabled()
+
+
+def test_the_last_of_several_threads_puts_it_back():
+    """Oracle: the order of events: the thread that came first leaves first."""
+    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
+    seen = []
+
+    def first():
+        with plain_torch():
+            first_is_in.set()
+            second_is_in.wait()
+        first_is_out.set()
+
+    def second():
+        first_is_in.wait()
+        with plain_torch():
+            second_is_in.set()
+            first_is_out.wait()
+            seen.append(torch.get_default_dtype())
+
+    with setting(torch.set_default_dtype, torch.float64, torch.float32):
+        threads = [threading.Thread(target=work) for work in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert seen == [torch.float32]
+        assert torch.get_default_dtype() == torch.float64
 
 
 def test_fits_draw_nothing_from_the_generator_of_the_process(plain):

@@ -6,6 +6,7 @@ autocast. Each would change what is learned, or stop it.
 
 from contextlib import nullcontext
 from functools import partial
+from threading import Lock
 
 import torch
 
@@ -23,13 +24,8 @@ def plain_torch():
     """
     cast = [name for name in _AUTOCAST_DEVICES if torch.is_autocast_enabled(name)]
     return restoring(
-        partial(_Setting, torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-        partial(
-            _Setting,
-            torch.get_float32_matmul_precision,
-            torch.set_float32_matmul_precision,
-            "highest",
-        ),
+        lambda: _DTYPE,
+        lambda: _PRECISION,
         partial(torch.inference_mode, False),
         torch.enable_grad,
         _cpu,
@@ -43,16 +39,35 @@ def _cpu():
     return nullcontext() if is_cpu else torch.device("cpu")
 
 
-class _Setting:
-    """Context in which a setting of the process has a value; nothing is set that has it."""
+class _ProcessSetting:
+    """Context in which a setting of the whole process has a value.
+
+    Threads share it: the first fit sets it, and the last one of those at work puts it back.
+    """
 
     def __init__(self, get, set_, value):
-        self._set, self._value, self._before = set_, value, get()
+        self._get, self._set, self._value = get, set_, value
+        self._lock, self._n_fits, self._before = Lock(), 0, value
 
     def __enter__(self):
-        if self._before != self._value:
-            self._set(self._value)
+        with self._lock:
+            if not self._n_fits:
+                self._before = self._get()
+                self._change(self._before, self._value)
+            self._n_fits += 1
 
     def __exit__(self, *error):
-        if self._before != self._value:
-            self._set(self._before)
+        with self._lock:
+            self._n_fits -= 1
+            if not self._n_fits:
+                self._change(self._value, self._before)
+
+    def _change(self, present, wanted):
+        if present != wanted:
+            self._set(wanted)
+
+
+_DTYPE = _ProcessSetting(torch.get_default_dtype, torch.set_default_dtype, torch.float32)
+_PRECISION = _ProcessSetting(
+    torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"
+)

@@ -33,8 +33,8 @@ class REBAR(GradientEstimator):
     -----
     The paper learns eta and T by the gradient of the variance; fixed ones do here, since
     ``Quadratic`` has far less variance with nothing to learn by gradient, and without the
-    matrix. The same goes for RELAX (Grathwohl et al., 2018), whose network in the place of
-    :math:`c(\zeta)` ``Quadratic`` replaces by a form with a known mean.
+    matrix. RELAX (Grathwohl et al., 2018), which learns a network in the place of
+    :math:`c(\zeta)`, is not among the estimators.
 
     References
     ----------
