@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
-from protocol import load_problem, split_names
+from protocol import load_problem, read_entries, split_names
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.model_selection import (
     GridSearchCV,
@@ -303,18 +303,10 @@ class Results:
         self.path, self.found = Path(options.results), {}
         source = digest(ROOT / "skopu")
         self._key = {"source": source, "max_rows": options.max_rows, "seed": options.seed}
-        if self.path.exists():
-            for line in self.path.read_text().splitlines():
-                self._read(line)
-
-    def _read(self, line):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            return  # the end of a run that was cut
-        if entry.pop("key") == self._key:
-            fit = Fit(**entry)
-            self.found[fit.problem, fit.method] = fit
+        for entry in read_entries(self.path):
+            if entry.pop("key") == self._key:
+                fit = Fit(**entry)
+                self.found[fit.problem, fit.method] = fit
 
     def add(self, fit):
         """Keep a fit, here and in the file."""

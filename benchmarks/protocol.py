@@ -8,7 +8,9 @@ of all methods under it is ``uci/run.py``.
 """
 
 import argparse
+import json
 import os
+from contextlib import suppress
 
 import numpy as np
 from sklearn.datasets import load_digits, make_classification
@@ -122,6 +124,13 @@ def resolve(parser, argv=None):
     if options.data is None:
         parser.error("--data or the environment variable SKOPU_DATA must name the folder of sets")
     return options
+
+
+def read_entries(path):
+    """Yield the objects of a file of one JSON object a line, without lines that were cut."""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)
 
 
 def split_names(text):

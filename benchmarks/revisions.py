@@ -24,7 +24,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from protocol import load_problem
+from protocol import load_problem, read_entries
 from trees import copy_here, extract
 from work import WORK
 
@@ -99,17 +99,9 @@ class Store:
         contents = [tree.content for tree in trees]
         self._key = {"threads": options.threads, "quick": options.quick, "contents": contents}
         self.found = {}
-        if self.path.exists():
-            for line in self.path.read_text().splitlines():
-                self._read(line)
-
-    def _read(self, line):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            return  # the end of a run that was cut
-        if all(entry.get(key) == value for key, value in self._key.items()):
-            self.found[entry["work"], entry["seed"], entry["place"]] = entry
+        for entry in read_entries(self.path):
+            if all(entry.get(key) == value for key, value in self._key.items()):
+                self.found[entry["work"], entry["seed"], entry["place"]] = entry
 
     def add(self, name, seed, place, entry):
         """Keep a measurement, here and in the file."""
