@@ -27,7 +27,7 @@ from skopu.gradients import LeaveOneOut
 from skopu.losses import SquaredError
 from skopu.objectives import Objective
 from skopu.training.encoders import LinearEncoder
-from skopu.training.exact import ExactModel
+from skopu.training.exact_model import ExactModel
 from skopu.training.joint import JointModel
 
 PENALTY = 1e-3
