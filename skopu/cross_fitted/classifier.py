@@ -27,7 +27,8 @@ class CrossFittedOPUClassifier(ClassifierMixin, CrossFitted):
         splitter or splits must hold every row out exactly once; give those of ``GroupKFold``
         where rows come in groups and new groups will be predicted.
     n_best : int, default=3
-        Encoders of each fold whose codes a readout shares.
+        Encoders of each fold whose codes a readout shares, and strengths of each scaling that
+        are trained to the end.
     scaler : {"auto", "both", "standard", "quantile"}, default="auto"
         Scaling of the inputs. "auto": both, or "standard" for sparse X.
     learning_rate : float, default=0.05

@@ -22,12 +22,13 @@ class CrossFittedOPURegressor(MultiOutputMixin, RegressorMixin, CrossFitted):
     1. For each of K folds (4 or 8), each scaling of the inputs and each of five strengths of
        penalties and variance price (:math:`\kappa`), an encoder is trained with a free form on
        the fold's training part, by the exact loss of
-       :class:`SupervisedBinarizer(gradient="exact") <SupervisedBinarizer>`: 10 K models as one
-       batched tensor.
+       :class:`SupervisedBinarizer(gradient="exact") <SupervisedBinarizer>`: 10 K models side by
+       side. After a quarter of the run, all but the ``n_best`` strengths of each scaling are
+       given up. More than eight outputs are trained in eight directions.
     2. New readouts for the codes of the ``n_best`` best encoders together: kernel ridge with
        the sum of their kernels (a sum of kernels is a concatenation of features: several
-       codes through one device), for 13 penalties, judged on rows that neither encoder nor
-       readout has seen. The same is done with the best encoders of each scaling.
+       codes through one device), its alpha searched for among powers of a thousand, judged on
+       rows that neither encoder nor readout has seen. The same is done with the best encoders of each scaling.
     3. Encoders with their forms and readouts are averaged by greedy forward selection on the
        predictions of rows left out [1]_. The chosen readouts are solved once more on all rows.
 
@@ -42,7 +43,8 @@ class CrossFittedOPURegressor(MultiOutputMixin, RegressorMixin, CrossFitted):
         exactly once; give those of ``GroupKFold`` where rows come in groups and new groups
         will be predicted.
     n_best : int, default=3
-        Encoders of each fold whose codes a readout shares.
+        Encoders of each fold whose codes a readout shares, and strengths of each scaling that
+        are trained to the end.
     scaler : {"auto", "both", "standard", "quantile"}, default="auto"
         Scaling of the inputs, as in :class:`SupervisedBinarizer`; "both" trains encoders for
         each and lets the selection decide. "auto": both, or "standard" for sparse X.
