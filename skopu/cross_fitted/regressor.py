@@ -28,7 +28,8 @@ class CrossFittedOPURegressor(MultiOutputMixin, RegressorMixin, CrossFitted):
     2. New readouts for the codes of the ``n_best`` best encoders together: kernel ridge with
        the sum of their kernels (a sum of kernels is a concatenation of features: several
        codes through one device), its alpha searched for among powers of a thousand, judged on
-       rows that neither encoder nor readout has seen. The same is done with the best encoders of each scaling.
+       rows that neither encoder nor readout has seen. The same is done with the best encoders of
+       each scaling.
     3. Encoders with their forms and readouts are averaged by greedy forward selection on the
        predictions of rows left out [1]_. The chosen readouts are solved once more on all rows.
 
