@@ -103,12 +103,12 @@ def pair(name, suffixes=("Regressor", "Classifier")):
 
 
 BITS = changes("codes__", n_bits=(16, 256))
-ENCODER = {"n_bits": (16,), "scaler": ("quantile",), "encoder_penalty": (1e-3, 0.1)}
-NETWORK = {"learning_rate_init": (3e-3, 1e-2), "max_iter": (300,)}
+ENCODER = {"n_bits": (16,), "scaler": ("quantile",), "encoder_penalty": (1e-3,)}
+RATES = {"learning_rate_init": (3e-3, 1e-2)}
 METHODS = {
     "OPUKernelRidge": Method(
         *pair("OPUKernelRidge", ("", "Classifier")),
-        changes(alpha=(100.0,), binarizer=(SupervisedBinarizer(16),)),
+        changes(binarizer=(SupervisedBinarizer(16), SupervisedBinarizer(scaler="quantile"))),
     ),
     "chain": Method(
         lambda: chain(OPUKernelRidge),
@@ -123,11 +123,11 @@ METHODS = {
         *(lambda model=model: closed_form(model) for model in pair("EndToEndOPU")),
         changes("binarizer__", **ENCODER),
     ),
-    "Cross-fitted": Method(*pair("CrossFittedOPU"), changes(n_bits=(16,), scaler=("standard",))),
-    "DFA": Method(*pair("DFA"), changes(**NETWORK, hidden_layer_sizes=((256, 256),))),
+    "Cross-fitted": Method(*pair("CrossFittedOPU"), changes(n_bits=(16,))),
+    "DFA": Method(*pair("DFA"), changes(**RATES)),
     "DFA, ternary": Method(
         *(lambda m=model: m(error_encoding="ternary") for model in pair("DFA")),
-        changes(**NETWORK, threshold=(0.01,)),
+        changes(**RATES, threshold=(0.01,)),
     ),
     "OPURandomFeatures": before_ridge(
         lambda: make_pipeline(StandardScaler(), OPURandomFeatures()),
@@ -137,9 +137,6 @@ METHODS = {
     "ThermometerBinarizer": before_ridge(skopu.ThermometerBinarizer, *BITS),
     "AutoencoderBinarizer": before_ridge(skopu.AutoencoderBinarizer, *BITS),
     "DFABinarizer": before_ridge(skopu.DFABinarizer, *BITS),
-    "SupervisedBinarizer": before_ridge(
-        SupervisedBinarizer, *changes("codes__", n_bits=(16,), scaler=("quantile",))
-    ),
     "BinaryAutoencoder": before_ridge(skopu.BinaryAutoencoder, *BITS),
     "BinaryMLPClassifier": Method(
         None,
