@@ -1,4 +1,4 @@
-"""The penalty of a kernel ridge: as it was given, or the best of many."""
+"""The alpha of a kernel ridge: as it was given, or the best of many."""
 
 from numbers import Real
 from typing import NamedTuple
@@ -32,7 +32,7 @@ class Alpha:
     """
 
     def __init__(self, alpha, alphas, n_targets):
-        self.value = alpha if isinstance(alpha, (str, Real)) else _penalties(alpha, n_targets)
+        self.value = alpha if isinstance(alpha, (str, Real)) else _given(alpha, n_targets)
         self.is_chosen = isinstance(alpha, str)
         self.takes_rows_again = self.is_chosen and alpha == "loo"
         self._alphas = _grid(alphas) if self.is_chosen and alphas is not None else None
@@ -72,7 +72,7 @@ class Alpha:
         return Solution(choice.readout, choice.alpha, error), predictions
 
 
-def _penalties(alpha, n_targets):
+def _given(alpha, n_targets):
     alpha = np.asarray(alpha, dtype=np.float64)
     if alpha.shape not in ((), (1,), (n_targets,)) or not (alpha >= 0).all():
         raise ValueError(

@@ -28,10 +28,10 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
     Parameters
     ----------
     alpha : float, "loo" or "gcv", default="loo"
-        Penalty; "loo": the best of 41 by exact leave-one-out squared error; "gcv": by
+        Ridge penalty; "loo": the best of 41 by exact leave-one-out squared error; "gcv": by
         generalised cross-validation, as in :class:`OPUKernelRidge`.
     alphas : array-like of shape (n_alphas,) or None, default=None
-        Penalties that "loo" and "gcv" try; None: the 41 above.
+        What "loo" and "gcv" try; None: the 41 above.
     kernel : str or callable, default="auto"
         As in :class:`OPUKernelRidge`.
     gamma : float or None, default=None

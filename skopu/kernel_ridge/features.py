@@ -61,15 +61,15 @@ class OPURandomFeatures(
         The device. Its matrix belongs to its own seed: for other features use
         ``SimulatedOPU(random_state=...)``. None is ``"simulated"``.
     gamma : float, array-like of shape (n_features_out,) or "learn", default=1.0
-        Features are multiplied by ``gamma**2``. A scalar is redundant with the penalty of a
+        Features are multiplied by ``gamma**2``. A scalar is redundant with the alpha of a
         ridge readout (gamma times 10 is alpha divided by 10^4). ``"learn"`` finds it from y, by
-        gradient on the leave-one-out error of a ridge readout with penalty ``alpha``; it
+        gradient on the leave-one-out error of a ridge readout with this ``alpha``; it
         solves a system of size min(n, D) fifty times or so.
     gamma_per : {"scalar", "feature"}, default="scalar"
         What ``gamma="learn"`` learns: one number, or one for each feature. The latter can
         overfit when n is not well above D.
     alpha : float, default=1.0
-        The readout's penalty for which ``gamma="learn"`` learns; not used otherwise.
+        The alpha of the readout for which ``gamma="learn"`` learns; not used otherwise.
     form : {"centered", "raw", "exact"}, default="centered"
         Form of the features, see above. The first two have ``n_components`` columns, exact
         ones k(k + 1)/2.
@@ -376,7 +376,7 @@ class OPURandomFeatures(
         weights = np.ones(len(y))
         targets = encode_targets(y, "auto", weights).values
         features = self._features(self._codes(X), 1.0)
-        # The best penalty for gamma = 1 is alpha / gamma^4 for the best scalar gamma.
+        # The best alpha for gamma = 1 is alpha / gamma^4 for the best scalar gamma.
         choice, _ = leave_out(features, targets, weights, fit_intercept=True)
         start = (self.alpha / choice.alpha) ** 0.25
         return learn_gamma(features, targets, self.alpha, self.gamma_per == "feature", start)

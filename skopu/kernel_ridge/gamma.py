@@ -17,7 +17,7 @@ def learn_gamma(Phi, Y, alpha, per_feature, start):
         Features for gamma = 1.
     Y : ndarray of shape (n, q)
     alpha : float
-        Penalty of the readout, which has an intercept.
+        Of the readout, which has an intercept.
     per_feature : bool
         One gamma a column, or one for all.
     start : float

@@ -31,14 +31,14 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     Parameters
     ----------
     alpha : float, array-like of shape (n_targets,), "loo" or "gcv", default="loo"
-        Penalty, one for all targets or one for each; its scale is that of the kernel. "loo": the
-        best of 41 penalties from 1e-9 to 10 times the mean squared norm of the centred
+        Ridge penalty, one for all targets or one for each; its scale is that of the kernel. "loo":
+        the best of 41 from 1e-9 to 10 times the mean squared norm of the centred
         features, by exact leave-one-out error from one factorisation and, for features, a second
         pass over the rows. "gcv": by generalised cross-validation, which gives every row the
         mean leverage and needs no second pass; rows that cannot be read twice are judged so for
         "loo" too.
     alphas : array-like of shape (n_alphas,) or None, default=None
-        Penalties that "loo" and "gcv" try; None: the 41 above.
+        What "loo" and "gcv" try; None: the 41 above.
     kernel : str or callable, default="auto"
         - "opu": binary X (all values 0 or 1) is projected as it is, any other X goes through
           ``binarizer`` first.
@@ -110,7 +110,7 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     features_ : transformer or None
         The fitted ``OPURandomFeatures`` or ``RBFSampler``; None if X was used as it is.
     alpha_ : float or ndarray of shape (n_targets,)
-        The penalty used.
+        The one used.
     loo_error_ : float
         Mean squared leave-one-out error at ``alpha_``, or its approximation; only with
         ``alpha="loo"`` or "gcv". If a supervised binarizer saw the same rows, it is too good.

@@ -151,7 +151,7 @@ class LeaveOneOut:
     def _shrink(self, alphas):
         """Return 1 / (eigenvalue + alpha), shape (a, m).
 
-        Without a penalty, directions that the rows do not have are left alone.
+        At an alpha of zero, directions that the rows do not have are left alone.
         """
         sums = self._values + alphas[:, None]
         real = sums > len(self._values) * np.finfo(float).eps * self._values.max()
