@@ -60,11 +60,11 @@ class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
     Examples
     --------
     >>> from sklearn.datasets import load_diabetes
-    >>> from sklearn.preprocessing import scale
+    >>> from sklearn.model_selection import train_test_split
     >>> from skopu import DFARegressor
-    >>> X, y = load_diabetes(return_X_y=True)
-    >>> model = DFARegressor((32,), max_iter=60, learning_rate_init=0.01, random_state=0)
-    >>> bool(model.fit(scale(X), y).score(scale(X), y) > 0.4)
+    >>> X, X_test, y, y_test = train_test_split(*load_diabetes(return_X_y=True), random_state=0)
+    >>> model = DFARegressor((32,), max_iter=30, random_state=0).fit(X, y)
+    >>> bool(model.score(X_test, y_test) > 0.3)
     True
     """
 
