@@ -5,6 +5,7 @@ zero, even, and grows away from zero (Partovi Nia and Belbahri, "Binary quantize
 """
 
 import math
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
@@ -52,6 +53,7 @@ def square_root(w):
 BASES = {"absolute": absolute, "foothill": foothill, "square_root": square_root}
 
 
+@dataclass(eq=False, repr=False)
 class BinaryQuantizer(BaseEstimator):
     r"""Penalty with minima at :math:`\pm\alpha` for each weight.
 
@@ -111,22 +113,13 @@ class BinaryQuantizer(BaseEstimator):
         "scale": [StrOptions({"learn"}), Interval(Real, 0, None, closed="neither")],
     }
 
-    def __init__(
-        self,
-        base="absolute",
-        *,
-        form="difference",
-        p=1.0,
-        strength=1e-3,
-        ramp="log",
-        scale="learn",
-    ):
-        self.base = base
-        self.form = form
-        self.p = p
-        self.strength = strength
-        self.ramp = ramp
-        self.scale = scale
+    base: str = "absolute"
+    _: KW_ONLY
+    form: str = "difference"
+    p: float = 1.0
+    strength: float = 1e-3
+    ramp: str = "log"
+    scale: float | str = "learn"
 
     def check(self):
         """Raise ValueError if a parameter is out of range."""

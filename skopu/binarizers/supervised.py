@@ -3,6 +3,7 @@
 ``fit`` makes rows and opens the device; ``_train`` takes both from whoever has them already.
 """
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import NamedTuple
 
@@ -48,6 +49,7 @@ class _Unfinished(NamedTuple):
 _PARTS_OF_MODEL = ("n_bits", "n_components", "weights", "weight_optimizer", "learn_gamma")
 
 
+@dataclass(eq=False, repr=False)
 class SupervisedBinarizer(PartsMixin, TaskBinarizer):
     r"""Binary codes learned with the task, through a device that nobody can differentiate.
 
@@ -236,62 +238,33 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer):
         "dtype": [StrOptions({"float32", "float64"})],
     }
 
-    def __init__(
-        self,
-        n_bits=64,
-        *,
-        objective="auto",
-        gradient="loo",
-        loss="auto",
-        scaler="standard",
-        weights="real",
-        weight_optimizer="bop",
-        bop_gamma=1e-3,
-        penalty=None,
-        n_components=1024,
-        opu="simulated",
-        encoder_penalty="auto",
-        readout_penalty=1e-3,
-        learning_rate=0.05,
-        readout_learning_rate=0.01,
-        max_iter="auto",
-        batch_size=128,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=20,
-        learn_gamma=None,
-        warm_start=False,
-        dtype="float32",
-        torch_device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_bits = n_bits
-        self.objective = objective
-        self.gradient = gradient
-        self.loss = loss
-        self.scaler = scaler
-        self.weights = weights
-        self.weight_optimizer = weight_optimizer
-        self.bop_gamma = bop_gamma
-        self.penalty = penalty
-        self.n_components = n_components
-        self.opu = opu
-        self.encoder_penalty = encoder_penalty
-        self.readout_penalty = readout_penalty
-        self.learning_rate = learning_rate
-        self.readout_learning_rate = readout_learning_rate
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.learn_gamma = learn_gamma
-        self.warm_start = warm_start
-        self.dtype = dtype
-        self.torch_device = torch_device
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 64
+    _: KW_ONLY
+    objective: str | float = "auto"
+    gradient: object = "loo"
+    loss: str = "auto"
+    scaler: str | None = "standard"
+    weights: str = "real"
+    weight_optimizer: str = "bop"
+    bop_gamma: float = 1e-3
+    penalty: object = None
+    n_components: int = 1024
+    opu: object = "simulated"
+    encoder_penalty: float | str = "auto"
+    readout_penalty: float = 1e-3
+    learning_rate: float = 0.05
+    readout_learning_rate: float = 0.01
+    max_iter: int | str = "auto"
+    batch_size: int = 128
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 20
+    learn_gamma: str | None = None
+    warm_start: bool = False
+    dtype: str = "float32"
+    torch_device: str = "cpu"
+    random_state: object = None
+    verbose: int = 0
 
     def _make_part(self, name):
         if name == "opu":

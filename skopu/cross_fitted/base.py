@@ -1,6 +1,7 @@
 """What the regressor and the classifier share: training, selection and prediction."""
 
-from numbers import Integral, Real
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
 
 import numpy as np
 from scipy.sparse import issparse
@@ -11,10 +12,11 @@ from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.parameters import COUNT, POSITIVE, TRAINING
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
-from skopu._core.validation import Interval, StrOptions, validate_data
+from skopu._core.validation import StrOptions, validate_data
 from skopu.cross_fitted.directions import few_directions
 from skopu.cross_fitted.folds import assign_folds
 from skopu.cross_fitted.selection import Selector
@@ -25,46 +27,32 @@ _FEW_ROWS, _FOLDS_OF_FEW, _FOLDS_OF_MANY = 1000, 8, 4
 _CHUNK_ROWS = 512  # predicted at a time: their codes by all encoders stay in the cache
 
 
+@dataclass(eq=False, repr=False)
 class CrossFitted(BaseEstimator):
     """Parameters, training and prediction common to both."""
 
     _parameter_constraints = {
-        "n_bits": [Interval(Integral, 1, None, closed="left")],
+        **TRAINING,
+        "n_bits": COUNT,
         "cv": ["cv_object"],
-        "n_best": [Interval(Integral, 1, None, closed="left")],
+        "n_best": COUNT,
         "scaler": [StrOptions({"auto", "both", "standard", "quantile"})],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "torch_device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
+        "learning_rate": POSITIVE,
+        "max_iter": [*COUNT, StrOptions({"auto"})],
+        "batch_size": [*COUNT, StrOptions({"auto"})],
     }
 
-    def __init__(
-        self,
-        n_bits=64,
-        *,
-        cv=None,
-        n_best=3,
-        scaler="auto",
-        learning_rate=0.05,
-        max_iter="auto",
-        batch_size="auto",
-        torch_device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_bits = n_bits
-        self.cv = cv
-        self.n_best = n_best
-        self.scaler = scaler
-        self.learning_rate = learning_rate
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.torch_device = torch_device
-        self.random_state = random_state
-        self.verbose = verbose
+    n_bits: int = 64
+    _: KW_ONLY
+    cv: object = None
+    n_best: int = 3
+    scaler: str = "auto"
+    learning_rate: float = 0.05
+    max_iter: int | str = "auto"
+    batch_size: int | str = "auto"
+    torch_device: str = "cpu"
+    random_state: object = None
+    verbose: int = 0
 
     def _fit_ensemble(self, X, Y, weights, classes=None):
         """Train, select and set the fitted attributes.
@@ -176,7 +164,7 @@ class CrossFitted(BaseEstimator):
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
         return [apply_scaler(scaler, X) for scaler in self.scalers_]
 
-    def _predict_targets(self, X):
+    def _outputs(self, X):
         """Return predictions (n, q) in the units of training."""
         copies = self._copies(X)
         groups = [np.flatnonzero(self.encoder_scaler_ == s) for s in range(len(copies))]

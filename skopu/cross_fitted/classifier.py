@@ -1,17 +1,12 @@
 """Classification with a cross-fitted ensemble."""
 
-import numpy as np
-from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-
-from skopu._core.fitting import whole
-from skopu._core.targets import encode_labels, signed_targets
-from skopu._core.temperature import fit_temperature, probabilities_of_scores
-from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu._core.classification import LabelFit, ProbabilisticClassifier
+from skopu._core.targets import signed_targets
+from skopu._core.temperature import fit_temperature
 from skopu.cross_fitted.base import CrossFitted
 
 
-class CrossFittedOPUClassifier(ClassifierMixin, CrossFitted):
+class CrossFittedOPUClassifier(LabelFit, ProbabilisticClassifier, CrossFitted):
     """Classification with a cross-fitted ensemble of exactly trained binary codes.
 
     As :class:`CrossFittedOPURegressor`, by squared error of targets -1 and 1, one column for
@@ -79,77 +74,7 @@ class CrossFittedOPUClassifier(ClassifierMixin, CrossFitted):
     (143, 2)
     """
 
-    @fit_context(prefer_skip_nested_validation=True)
-    @whole
-    def fit(self, X, y, sample_weight=None):
-        """Train the encoders, fit readouts, and choose what to average.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Labels, of two classes or more.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-        """
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32))
-        check_classification_targets(y)
-        weights = check_weights(sample_weight, X)
-        self.classes_, codes = encode_labels(y, weights)
+    def _fit_codes(self, X, codes, weights):
         targets = signed_targets(codes, len(self.classes_))
         kept, row_weights, scores = self._fit_ensemble(X, targets, weights, codes)
         self.temperature_ = fit_temperature(scores, codes[kept], row_weights)
-        return self
-
-    def decision_function(self, X):
-        """Return the scores of the classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes, positive for ``classes_[1]``.
-        """
-        scores = self._predict_targets(X)
-        return scores[:, 0] if len(self.classes_) == 2 else scores
-
-    def predict(self, X):
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-        """
-        scores = self.decision_function(X)
-        winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[winners]
-
-    def predict_proba(self, X):
-        """Predict probabilities of the classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
-        """
-        scores = self.decision_function(X)
-        return probabilities_of_scores(self.temperature_ * scores)

@@ -1,15 +1,12 @@
 """Regression with a cross-fitted ensemble."""
 
-import numpy as np
-from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.preprocessing import StandardScaler
 
-from skopu._core.fitting import whole
-from skopu._core.validation import check_weights, fit_context, validate_data
+from skopu._core.regression import OutputRegressor, TargetFit
 from skopu.cross_fitted.base import CrossFitted
 
 
-class CrossFittedOPURegressor(MultiOutputMixin, RegressorMixin, CrossFitted):
+class CrossFittedOPURegressor(TargetFit, OutputRegressor, CrossFitted):
     r"""Regression with a cross-fitted ensemble of exactly trained binary codes.
 
     The most accurate model of the package, for where no pass through a device is wanted. A
@@ -124,53 +121,9 @@ class CrossFittedOPURegressor(MultiOutputMixin, RegressorMixin, CrossFitted):
     ['alpha', 'encoders', 'error', 'kind', 'share']
     """
 
-    @fit_context(prefer_skip_nested_validation=True)
-    @whole
-    def fit(self, X, y, sample_weight=None):
-        """Train the encoders, fit readouts, and choose what to average.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-        """
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=(np.float64, np.float32),
-            multi_output=True,
-            y_numeric=True,
-        )
-        weights = check_weights(sample_weight, X)
-        columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+    def _fit_targets(self, X, Y, weights):
         self._target_scaler = StandardScaler().set_output(transform="default")
-        Y = self._target_scaler.fit_transform(columns, sample_weight=weights)
-        self._is_single = y.ndim == 1
-        self._fit_ensemble(X, Y, weights)
-        return self
+        self._fit_ensemble(X, self._target_scaler.fit_transform(Y, sample_weight=weights), weights)
 
-    def predict(self, X):
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-        """
-        Y = self._predict_targets(X)
-        Y = self._target_scaler.inverse_transform(Y)
-        return Y[:, 0] if self._is_single else Y
+    def _units(self, outputs):
+        return self._target_scaler.inverse_transform(outputs)

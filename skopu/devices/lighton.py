@@ -2,6 +2,7 @@
 
 import warnings
 from contextlib import ExitStack
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,6 +17,7 @@ _GAIN_CODES = 64  # codes from which the gain is measured
 _MOST_SATURATED = 0.01
 
 
+@dataclass(eq=False, repr=False)
 class LightOnOPU(MachineOPU):
     r"""Adapter of a ``lightonml.opu.OPU``, real or simulated.
 
@@ -96,30 +98,17 @@ class LightOnOPU(MachineOPU):
         "gain": [Interval(Real, 0, None, closed="neither"), None],
     }
 
-    def __init__(
-        self,
-        opu=None,
-        *,
-        n_bits=None,
-        n_components=None,
-        simulated=False,
-        gain=None,
-        n_retries=3,
-        retry_wait=0.1,
-        timeout=None,
-        max_batch=3000,
-        max_passes=None,
-    ):
-        self.opu = opu
-        self.n_bits = n_bits
-        self.n_components = n_components
-        self.simulated = simulated
-        self.gain = gain
-        self.n_retries = n_retries
-        self.retry_wait = retry_wait
-        self.timeout = timeout
-        self.max_batch = max_batch
-        self.max_passes = max_passes
+    opu: object = None
+    _: KW_ONLY
+    n_bits: int | None = None
+    n_components: int | None = None
+    simulated: bool = False
+    gain: object = None
+    n_retries: int = 3
+    retry_wait: float = 0.1
+    timeout: object = None
+    max_batch: int = 3000
+    max_passes: object = None
 
     def __enter__(self):
         self._validate_params()

@@ -1,5 +1,6 @@
 """Devices that are one machine, and patience for devices that are not."""
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 from skopu._core.validation import Interval
@@ -66,6 +67,7 @@ class MachineOPU(OPUDevice):
         )
 
 
+@dataclass(eq=False, repr=False)
 class GuardedOPU(WrappedOPU):
     """Give a device patience, a limit to its batches, or a budget of passes.
 
@@ -118,21 +120,11 @@ class GuardedOPU(WrappedOPU):
     }
     fault_types = (Exception,)
 
-    def __init__(
-        self,
-        opu=None,
-        *,
-        n_retries=3,
-        retry_wait=0.1,
-        timeout=None,
-        max_batch=None,
-        max_passes=None,
-        checks_frames=True,
-    ):
-        self.opu = opu
-        self.n_retries = n_retries
-        self.retry_wait = retry_wait
-        self.timeout = timeout
-        self.max_batch = max_batch
-        self.max_passes = max_passes
-        self.checks_frames = checks_frames
+    opu: object = None
+    _: KW_ONLY
+    n_retries: int = 3
+    retry_wait: float = 0.1
+    timeout: object = None
+    max_batch: object = None
+    max_passes: object = None
+    checks_frames: bool = True

@@ -1,5 +1,6 @@
 """A device in software, exact and reproducible to the last bit."""
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,6 +15,7 @@ from skopu.devices.structured import StructuredMedium
 MEDIA = {"gaussian": GaussianMedium, "structured": StructuredMedium}
 
 
+@dataclass(eq=False, repr=False)
 class SimulatedOPU(OPUDevice):
     r"""Simulated Optical Processing Unit with a seeded medium.
 
@@ -131,24 +133,14 @@ class SimulatedOPU(OPUDevice):
         "n_jobs": [Integral, None],
     }
 
-    def __init__(
-        self,
-        random_state=0,
-        *,
-        max_bits=None,
-        max_components=None,
-        camera=None,
-        medium="gaussian",
-        max_memory=2**30,
-        n_jobs=None,
-    ):
-        self.random_state = random_state
-        self.max_bits = max_bits
-        self.max_components = max_components
-        self.camera = camera
-        self.medium = medium
-        self.max_memory = max_memory
-        self.n_jobs = n_jobs
+    random_state: object = 0
+    _: KW_ONLY
+    max_bits: object = None
+    max_components: object = None
+    camera: object = None
+    medium: str = "gaussian"
+    max_memory: object = 2**30
+    n_jobs: object = None
 
     @property
     def known_matrix(self):

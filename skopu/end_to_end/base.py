@@ -1,7 +1,7 @@
 """What the regressor and the classifier share: joint training and the three predictions."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from numbers import Integral
 
 import joblib
@@ -49,6 +49,7 @@ class _Job:
     fingerprint: str | None = None
 
 
+@dataclass(eq=False, repr=False)
 class EndToEnd(PartsMixin, BaseEstimator):
     """Parameters, training and readout common to both."""
 
@@ -65,26 +66,15 @@ class EndToEnd(PartsMixin, BaseEstimator):
         "verbose": ["verbose"],
     }
 
-    def __init__(
-        self,
-        binarizer=None,
-        features=None,
-        ridge=None,
-        *,
-        prediction="draws",
-        n_draws=10,
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-    ):
-        self.binarizer = binarizer
-        self.features = features
-        self.ridge = ridge
-        self.prediction = prediction
-        self.n_draws = n_draws
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
+    binarizer: object = None
+    features: object = None
+    ridge: object = None
+    _: KW_ONLY
+    prediction: str = "draws"
+    n_draws: int = 10
+    warm_start: bool = False
+    random_state: object = None
+    verbose: int = 0
 
     def _make_part(self, name):
         if name == "binarizer":

@@ -1,5 +1,6 @@
 """What the regressor and the classifier share: from rows to a readout, and to predictions."""
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -27,6 +28,7 @@ from skopu.ridge.normal_equations import GRAMS
 from skopu.ridge.systems import WideSystem
 
 
+@dataclass(eq=False, repr=False)
 class OPURidge(PartsMixin, BaseEstimator):
     """Parameters and training common to both.
 
@@ -53,42 +55,23 @@ class OPURidge(PartsMixin, BaseEstimator):
         "verbose": ["verbose"],
     }
 
-    def __init__(
-        self,
-        alpha="loo",
-        *,
-        alphas=None,
-        kernel="auto",
-        gamma=None,
-        degree=3,
-        coef0=1,
-        kernel_params=None,
-        kernel_approximation="auto",
-        n_components=1024,
-        opu="simulated",
-        binarizer=None,
-        fit_intercept=True,
-        gram="float64",
-        chunk_size=None,
-        random_state=None,
-        verbose=0,
-    ):
-        self.alpha = alpha
-        self.alphas = alphas
-        self.kernel = kernel
-        self.gamma = gamma
-        self.degree = degree
-        self.coef0 = coef0
-        self.kernel_params = kernel_params
-        self.kernel_approximation = kernel_approximation
-        self.n_components = n_components
-        self.opu = opu
-        self.binarizer = binarizer
-        self.fit_intercept = fit_intercept
-        self.gram = gram
-        self.chunk_size = chunk_size
-        self.random_state = random_state
-        self.verbose = verbose
+    alpha: object = "loo"
+    _: KW_ONLY
+    alphas: object = None
+    kernel: str = "auto"
+    gamma: object = None
+    degree: int = 3
+    coef0: float = 1
+    kernel_params: object = None
+    kernel_approximation: str = "auto"
+    n_components: int = 1024
+    opu: object = "simulated"
+    binarizer: object = None
+    fit_intercept: bool = True
+    gram: str = "float64"
+    chunk_size: object = None
+    random_state: object = None
+    verbose: int = 0
 
     def _make_part(self, name):
         if name == "opu":

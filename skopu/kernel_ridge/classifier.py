@@ -1,5 +1,6 @@
 """Classification by ridge regression with the kernel of an Optical Processing Unit."""
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import numpy as np
@@ -18,6 +19,7 @@ from skopu.kernel_ridge.chunks import can_stream, fit_blocks, fit_chunks, fit_pa
 from skopu.kernel_ridge.sums import reader
 
 
+@dataclass(eq=False, repr=False)
 class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
     r"""Classifier by ridge regression with the kernel of an Optical Processing Unit.
 
@@ -57,13 +59,13 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
         As in :class:`OPUKernelRidge`.
     chunk_size : int or None, default=None
         As in :class:`OPUKernelRidge`.
-    class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, multiplied with those of the rows. "balanced": inverse to the
-        sums of weights of their rows.
     random_state : int, RandomState instance or None, default=None
         Source for the binarizer and the Fourier features.
     verbose : int, default=0
         Above 0: progress of the sums, and of the default binarizer.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied with those of the rows. "balanced": inverse to the
+        sums of weights of their rows.
 
     Attributes
     ----------
@@ -106,46 +108,8 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
     }
     _maps_blocks = True
 
-    def __init__(
-        self,
-        alpha="loo",
-        *,
-        alphas=None,
-        kernel="auto",
-        gamma=None,
-        degree=3,
-        coef0=1,
-        kernel_params=None,
-        kernel_approximation="auto",
-        n_components=1024,
-        opu="simulated",
-        binarizer=None,
-        fit_intercept=True,
-        gram="float64",
-        chunk_size=None,
-        class_weight=None,
-        random_state=None,
-        verbose=0,
-    ):
-        super().__init__(
-            alpha,
-            alphas=alphas,
-            kernel=kernel,
-            gamma=gamma,
-            degree=degree,
-            coef0=coef0,
-            kernel_params=kernel_params,
-            kernel_approximation=kernel_approximation,
-            n_components=n_components,
-            opu=opu,
-            binarizer=binarizer,
-            fit_intercept=fit_intercept,
-            gram=gram,
-            chunk_size=chunk_size,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
+    _: KW_ONLY
+    class_weight: object = None
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole

@@ -1,6 +1,7 @@
 """Random features computed by an Optical Processing Unit."""
 
 import warnings
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -24,6 +25,7 @@ from skopu.ridge.leave_one_out import leave_out
 _CONSTANT_SHARE = 0.5  # of the bits, from which on a threshold is taken for wrong
 
 
+@dataclass(eq=False, repr=False)
 class OPURandomFeatures(
     ClassNamePrefixFeaturesOutMixin, PartsMixin, TransformerMixin, BaseEstimator
 ):
@@ -126,24 +128,14 @@ class OPURandomFeatures(
         "binarize": [Interval(Real, None, None, closed="both"), None],
     }
 
-    def __init__(
-        self,
-        n_components=1024,
-        *,
-        opu="simulated",
-        gamma=1.0,
-        gamma_per="scalar",
-        alpha=1.0,
-        form="centered",
-        binarize=0.0,
-    ):
-        self.n_components = n_components
-        self.opu = opu
-        self.gamma = gamma
-        self.gamma_per = gamma_per
-        self.alpha = alpha
-        self.form = form
-        self.binarize = binarize
+    n_components: int = 1024
+    _: KW_ONLY
+    opu: object = "simulated"
+    gamma: float | str = 1.0
+    gamma_per: str = "scalar"
+    alpha: float = 1.0
+    form: str = "centered"
+    binarize: float | None = 0.0
 
     def _make_part(self, name):
         return resolve_part(self.opu, DEVICES, "opu")

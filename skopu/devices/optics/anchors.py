@@ -1,5 +1,6 @@
 """The complex field from intensities alone, with the help of known patterns."""
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
 import numpy as np
@@ -8,6 +9,7 @@ from skopu._core.validation import Interval
 from skopu.devices.optics.retrieval import LinearRetrieval
 
 
+@dataclass(eq=False, repr=False)
 class AnchorRetrieval(LinearRetrieval):
     r"""Linear projections from intensities alone: no reference beam, any device.
 
@@ -67,11 +69,11 @@ class AnchorRetrieval(LinearRetrieval):
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, opu=None, *, n_anchors=4, anchor_bits=None, n_repeats=16):
-        self.opu = opu
-        self.n_anchors = n_anchors
-        self.anchor_bits = anchor_bits
-        self.n_repeats = n_repeats
+    opu: object = None
+    _: KW_ONLY
+    n_anchors: int = 4
+    anchor_bits: object = None
+    n_repeats: int = 16
 
     def _n_pixels(self, n_components):
         return (self.n_anchors + 1) * n_components

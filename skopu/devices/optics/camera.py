@@ -1,6 +1,7 @@
 """What a camera makes of the light that falls on it."""
 
 import warnings
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,6 +17,7 @@ _MOST_SATURATED = 0.01  # fraction of pixels at full scale that is passed over i
 _MOST_DARK = 0.25  # the same for pixels that read zero
 
 
+@dataclass(eq=False, repr=False)
 class Camera(BaseEstimator):
     r"""Noise, range and resolution of the camera of a simulated device.
 
@@ -89,28 +91,16 @@ class Camera(BaseEstimator):
         "random_state": [Interval(Integral, 0, None, closed="left")],
     }
 
-    def __init__(
-        self,
-        bits=8,
-        *,
-        exposure="auto",
-        full_well=1e4,
-        read_noise=2.0,
-        gain=1.0,
-        drift=0.0,
-        dead_pixels=0.0,
-        shot_noise=True,
-        random_state=0,
-    ):
-        self.bits = bits
-        self.exposure = exposure
-        self.full_well = full_well
-        self.read_noise = read_noise
-        self.gain = gain
-        self.drift = drift
-        self.dead_pixels = dead_pixels
-        self.shot_noise = shot_noise
-        self.random_state = random_state
+    bits: int = 8
+    _: KW_ONLY
+    exposure: str = "auto"
+    full_well: float = 1e4
+    read_noise: float = 2.0
+    gain: float = 1.0
+    drift: float = 0.0
+    dead_pixels: float = 0.0
+    shot_noise: bool = True
+    random_state: object = 0
 
 
 class Sensor:

@@ -1,5 +1,6 @@
 """The complex field from its interference with a reference beam."""
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -34,6 +35,7 @@ class Holography(LinearRetrieval):
         return np.exp(1j * phases)[:, None]
 
 
+@dataclass(eq=False, repr=False)
 class OffAxisHolography(Holography):
     r"""Linear projections from one interferogram each, with a tilted reference beam.
 
@@ -96,12 +98,12 @@ class OffAxisHolography(Holography):
         "oversampling": [Interval(Real, 2, None, closed="left")],
     }
 
-    def __init__(self, opu=None, *, oversampling=4, reference=2.0, phase_drift=0.0, random_state=0):
-        self.opu = opu
-        self.oversampling = oversampling
-        self.reference = reference
-        self.phase_drift = phase_drift
-        self.random_state = random_state
+    opu: object = None
+    _: KW_ONLY
+    oversampling: int = 4
+    reference: float = 2.0
+    phase_drift: float = 0.0
+    random_state: object = 0
 
     def _n_pixels(self, n_components):
         return int(np.ceil(n_components * self.oversampling))
@@ -123,6 +125,7 @@ class OffAxisHolography(Holography):
         return fft.ifft(sideband, axis=1, overwrite_x=True)
 
 
+@dataclass(eq=False, repr=False)
 class PhaseShiftingHolography(Holography):
     r"""Linear projections from several frames each, between which the reference changes phase.
 
@@ -182,12 +185,12 @@ class PhaseShiftingHolography(Holography):
         "n_steps": [Interval(Integral, 3, None, closed="left")],
     }
 
-    def __init__(self, opu=None, *, n_steps=4, reference=2.0, phase_drift=0.0, random_state=0):
-        self.opu = opu
-        self.n_steps = n_steps
-        self.reference = reference
-        self.phase_drift = phase_drift
-        self.random_state = random_state
+    opu: object = None
+    _: KW_ONLY
+    n_steps: int = 4
+    reference: float = 2.0
+    phase_drift: float = 0.0
+    random_state: object = 0
 
     def _n_pixels(self, n_components):
         return self.n_steps * n_components
