@@ -20,81 +20,62 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.estimator_checks import check_param_validation, parametrize_with_checks
 
 import skopu
-from skopu import (
-    AutoencoderBinarizer,
-    BinaryAutoencoder,
-    BinaryMLPClassifier,
-    CrossFittedOPUClassifier,
-    CrossFittedOPURegressor,
-    DFABinarizer,
-    DFAClassifier,
-    DFARegressor,
-    EndToEndOPUClassifier,
-    EndToEndOPURegressor,
-    HyperplaneBinarizer,
-    NeuralDNFClassifier,
-    OPUKernelRidge,
-    OPUKernelRidgeClassifier,
-    OPURandomFeatures,
-    SupervisedBinarizer,
-    ThermometerBinarizer,
-)
 from skopu.devices import OffAxisHolography, SimulatedOPU
 
 # The battery fits each estimator some sixty times: a short training is enough for it.
-BINARIZER = SupervisedBinarizer(n_bits=16, n_components=128, max_iter=50)
+BINARIZER = skopu.SupervisedBinarizer(n_bits=16, n_components=128, max_iter=50)
 ESTIMATORS = [
-    SupervisedBinarizer(n_bits=8, n_components=32, max_iter=5),
-    SupervisedBinarizer(
+    skopu.SupervisedBinarizer(n_bits=8, n_components=32, max_iter=5),
+    skopu.SupervisedBinarizer(
         n_bits=8, n_components=32, max_iter=5, objective="isolated", early_stopping=True
     ),
-    SupervisedBinarizer(n_bits=8, n_components=32, max_iter=5, weights="binary"),
-    BinaryMLPClassifier((32,), max_iter=10),
-    BinaryMLPClassifier(
+    skopu.SupervisedBinarizer(n_bits=8, n_components=32, max_iter=5, weights="binary"),
+    skopu.BinaryMLPClassifier((32,), max_iter=10),
+    skopu.BinaryMLPClassifier(
         (32,), max_iter=10, weight_optimizer="ste", normalization="layer", early_stopping=True
     ),
-    BinaryMLPClassifier((32,), max_iter=10, weight_optimizer="real", penalty="absolute"),
-    BinaryAutoencoder(4, max_iter=5),
-    DFABinarizer(8, n_components=32, max_iter=5),
-    DFAClassifier((32,), max_iter=30, learning_rate_init=0.01),
-    DFAClassifier(
+    skopu.BinaryMLPClassifier((32,), max_iter=10, weight_optimizer="real", penalty="absolute"),
+    skopu.BinaryAutoencoder(4, max_iter=5),
+    skopu.DFABinarizer(8, n_components=32, max_iter=5),
+    skopu.DFAClassifier((32,), max_iter=30, learning_rate_init=0.01),
+    skopu.DFAClassifier(
         (16, 16),
         max_iter=100,
         learning_rate_init=0.02,
         error_encoding="ternary",
         early_stopping=True,
     ),
-    DFARegressor((32,), max_iter=100, learning_rate_init=0.02),
-    DFARegressor(
+    skopu.DFARegressor((32,), max_iter=100, learning_rate_init=0.02),
+    skopu.DFARegressor(
         (16,),
         max_iter=40,
         learning_rate_init=0.05,
         projector=OffAxisHolography(),
         error_encoding="sign",
     ),
-    NeuralDNFClassifier(5, max_iter=40),
-    NeuralDNFClassifier(5, max_iter=60, weight_optimizer="ste", learning_rate=0.05),
-    OPURandomFeatures(n_components=32),
-    OPURandomFeatures(n_components=32, form="raw"),
-    HyperplaneBinarizer(64),
-    AutoencoderBinarizer(8, max_iter=5),
-    ThermometerBinarizer(8),
-    ThermometerBinarizer(strategy="uniform"),
-    OPUKernelRidge(n_components=256, binarizer=BINARIZER),
-    OPUKernelRidge(alpha="loo", n_components=256, binarizer=HyperplaneBinarizer(64)),
-    OPUKernelRidge(kernel="linear"),
-    OPUKernelRidge(kernel="rbf", kernel_approximation="fourier", n_components=256),
-    OPUKernelRidge(kernel="laplacian"),
-    OPUKernelRidge(kernel="precomputed"),
-    OPUKernelRidgeClassifier(n_components=256, binarizer=BINARIZER),
-    OPUKernelRidgeClassifier(kernel="linear"),
-    OPUKernelRidgeClassifier(kernel="rbf"),
-    CrossFittedOPURegressor(8, cv=2, max_iter=20),
-    CrossFittedOPUClassifier(8, cv=2, max_iter=20),
-    EndToEndOPURegressor(BINARIZER, n_draws=3),
-    EndToEndOPURegressor(BINARIZER, prediction="mean"),
-    EndToEndOPUClassifier(BINARIZER, n_draws=3),
-    EndToEndOPUClassifier(BINARIZER, prediction="threshold"),
+    skopu.NeuralDNFClassifier(5, max_iter=40),
+    skopu.NeuralDNFClassifier(5, max_iter=60, weight_optimizer="ste", learning_rate=0.05),
+    skopu.OPURandomFeatures(n_components=32),
+    skopu.OPURandomFeatures(n_components=32, form="raw"),
+    skopu.HyperplaneBinarizer(64),
+    skopu.AutoencoderBinarizer(8, max_iter=5),
+    skopu.ThermometerBinarizer(8),
+    skopu.ThermometerBinarizer(strategy="uniform"),
+    skopu.OPUKernelRidge(n_components=256, binarizer=BINARIZER),
+    skopu.OPUKernelRidge(alpha="loo", n_components=256, binarizer=skopu.HyperplaneBinarizer(64)),
+    skopu.OPUKernelRidge(kernel="linear"),
+    skopu.OPUKernelRidge(kernel="rbf", kernel_approximation="fourier", n_components=256),
+    skopu.OPUKernelRidge(kernel="laplacian"),
+    skopu.OPUKernelRidge(kernel="precomputed"),
+    skopu.OPUKernelRidgeClassifier(n_components=256, binarizer=BINARIZER),
+    skopu.OPUKernelRidgeClassifier(kernel="linear"),
+    skopu.OPUKernelRidgeClassifier(kernel="rbf"),
+    skopu.CrossFittedOPURegressor(8, cv=2, max_iter=20),
+    skopu.CrossFittedOPUClassifier(8, cv=2, max_iter=20),
+    skopu.EndToEndOPURegressor(BINARIZER, n_draws=3),
+    skopu.EndToEndOPURegressor(BINARIZER, prediction="mean"),
+    skopu.EndToEndOPUClassifier(BINARIZER, n_draws=3),
+    skopu.EndToEndOPUClassifier(BINARIZER, prediction="threshold"),
 ]
 
 
@@ -126,9 +107,9 @@ def small_pipeline():
     """The three steps with budgets for tests."""
     return Pipeline(
         [
-            ("binarizer", SupervisedBinarizer(n_bits=16, n_components=64, max_iter=30)),
-            ("features", OPURandomFeatures(n_components=64)),
-            ("ridge", OPUKernelRidge()),
+            ("binarizer", skopu.SupervisedBinarizer(n_bits=16, n_components=64, max_iter=30)),
+            ("features", skopu.OPURandomFeatures(n_components=64)),
+            ("ridge", skopu.OPUKernelRidge()),
         ]
     )
 
@@ -143,7 +124,11 @@ def diabetes():
 def test_literal_pipeline_with_defaults_does_not_project_twice(diabetes):
     """Oracle: the passes of the devices; the ridge must not have made features of its own."""
     X, y = diabetes
-    steps = [("b", SupervisedBinarizer()), ("f", OPURandomFeatures()), ("r", OPUKernelRidge())]
+    steps = [
+        ("b", skopu.SupervisedBinarizer()),
+        ("f", skopu.OPURandomFeatures()),
+        ("r", skopu.OPUKernelRidge()),
+    ]
     pipeline = Pipeline(steps).fit(X, y)
     ridge = pipeline["r"]
     assert ridge.kernel_ == "linear"
@@ -169,12 +154,14 @@ def test_pipeline_with_set_output(diabetes, container):
 def test_global_configuration_of_the_output(diabetes):
     """Oracle: the same fits under the default configuration."""
     X, y = diabetes
-    binarizer = SupervisedBinarizer(n_bits=8, n_components=16, max_iter=3, random_state=0)
+    binarizer = skopu.SupervisedBinarizer(n_bits=8, n_components=16, max_iter=3, random_state=0)
     models = [
         small_pipeline().set_params(binarizer__random_state=0),
-        EndToEndOPURegressor(binarizer, random_state=0),
-        OPUKernelRidge(binarizer=binarizer, n_components=16),
-        OPUKernelRidge(binarizer=HyperplaneBinarizer(8, random_state=0), n_components=16),
+        skopu.EndToEndOPURegressor(binarizer, random_state=0),
+        skopu.OPUKernelRidge(binarizer=binarizer, n_components=16),
+        skopu.OPUKernelRidge(
+            binarizer=skopu.HyperplaneBinarizer(8, random_state=0), n_components=16
+        ),
     ]
     for model in models:
         expected = clone(model).fit(X, y).predict(X)
@@ -193,8 +180,9 @@ def test_pipeline_clones_and_pickles(diabetes):
 def test_pipeline_on_sparse_input(diabetes):
     """Oracle: the same rows given dense to a pipeline that scales without centring."""
     X, y = diabetes
-    model = EndToEndOPURegressor(
-        SupervisedBinarizer(n_bits=16, n_components=64, max_iter=30, scaler=None), random_state=0
+    model = skopu.EndToEndOPURegressor(
+        skopu.SupervisedBinarizer(n_bits=16, n_components=64, max_iter=30, scaler=None),
+        random_state=0,
     )
     dense = clone(model).fit(X, y).predict(X)
     np.testing.assert_allclose(clone(model).fit(sparse.csr_array(X), y).predict(X), dense)
@@ -215,7 +203,7 @@ def test_grid_search_over_the_pipeline_in_two_processes(diabetes):
 def test_grid_search_reaches_parts_that_are_defaults(diabetes):
     """``None`` and names stand for parts; setting a parameter of one makes it an object."""
     X, y = diabetes
-    model = EndToEndOPURegressor().set_params(
+    model = skopu.EndToEndOPURegressor().set_params(
         binarizer__max_iter=5, binarizer__gradient__n_draws=2, features__n_components=32
     )
     grid = {"binarizer__n_bits": [4, 8], "features__gamma": [0.5, 1.0], "ridge__alpha": [0.1, 1]}
@@ -225,19 +213,19 @@ def test_grid_search_reaches_parts_that_are_defaults(diabetes):
 
 
 def test_set_params_of_a_named_part_leaves_the_defaults_alone():
-    model = SupervisedBinarizer().set_params(opu__random_state=5, gradient__n_draws=8)
+    model = skopu.SupervisedBinarizer().set_params(opu__random_state=5, gradient__n_draws=8)
     assert model.opu.random_state == 5
     assert model.gradient.n_draws == 8
-    assert SupervisedBinarizer().opu == "simulated"
+    assert skopu.SupervisedBinarizer().opu == "simulated"
     with pytest.raises(ValueError, match="Invalid parameter"):
-        OPUKernelRidge().set_params(binarizer__no_such=1)
+        skopu.OPUKernelRidge().set_params(binarizer__no_such=1)
 
 
 def test_device_is_grid_searched(diabetes):
     """Other seeds are other matrices, so predictions differ and each is reproducible."""
     X, y = diabetes
-    codes = HyperplaneBinarizer(16, random_state=0).fit_transform(X)
-    model = OPUKernelRidge(n_components=64)
+    codes = skopu.HyperplaneBinarizer(16, random_state=0).fit_transform(X)
+    model = skopu.OPUKernelRidge(n_components=64)
     predictions = [
         clone(model).set_params(opu=SimulatedOPU(seed)).fit(codes, y).predict(codes)
         for seed in (0, 0, 1)
@@ -265,7 +253,7 @@ def test_sample_weight_is_routed_through_a_pipeline(diabetes):
 def test_classifier_labels_may_be_text():
     X, y = load_breast_cancer(return_X_y=True)
     y = np.array(["malignant", "benign"])[y]
-    model = EndToEndOPUClassifier(BINARIZER, random_state=0).fit(X[:300], y[:300])
+    model = skopu.EndToEndOPUClassifier(BINARIZER, random_state=0).fit(X[:300], y[:300])
     assert model.score(X[300:], y[300:]) > 0.9
     assert list(model.classes_) == ["benign", "malignant"]
     assert model.to_pipeline().predict(X[300:]).dtype == y.dtype

@@ -29,7 +29,7 @@ class ScoringClassifier(Prediction, ClassifierMixin):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Rows to score.
 
         Returns
         -------
@@ -65,7 +65,7 @@ class ProbabilisticClassifier(ScoringClassifier):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Rows, as for ``predict``.
 
         Returns
         -------

@@ -26,7 +26,7 @@ class Binarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Rows to make codes of.
 
         Returns
         -------

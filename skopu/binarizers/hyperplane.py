@@ -38,10 +38,8 @@ class HyperplaneBinarizer(RowBinarizer):
         Normals of the hyperplanes, in scaled inputs.
     scaler_ : transformer or None
         The fitted scaling of the inputs.
-    n_features_in_ : int
-        Number of features d seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     See Also
     --------

@@ -181,10 +181,8 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer):
     history_ : dict of lists
         Columns iteration, epoch, loss, validation_loss, n_passes, seconds; see
         ``ConvergenceDisplay``.
-    n_features_in_ : int
-        Number of features d seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     See Also
     --------
@@ -282,19 +280,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer):
     def fit_transform(self, X, y, sample_weight=None):
         """Train the encoder and return the codes of the same rows, which are validated once.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Floats, or class labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, n_bits), dtype uint8
-            As :meth:`transform` gives them.
+        It takes what :meth:`fit` takes, and returns what :meth:`transform` does.
         """
         return self._codes(self._fit_given(X, y, sample_weight))
 
@@ -370,7 +356,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Rows, as for ``transform``.
 
         Returns
         -------

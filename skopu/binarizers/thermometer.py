@@ -48,10 +48,8 @@ class ThermometerBinarizer(RestoringMixin, RowBinarizer):
         and above the last: what ``inverse_transform`` returns.
     n_bits_ : int
         Bits in use, ``n_bits`` or less.
-    n_features_in_ : int
-        Number of features d seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     See Also
     --------

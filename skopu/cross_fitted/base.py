@@ -145,7 +145,7 @@ class CrossFitted(BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Rows, in the units of ``fit``.
 
         Returns
         -------

@@ -50,10 +50,8 @@ class CrossFittedOPUClassifier(LabelFit, ProbabilisticClassifier, CrossFitted):
         As in :class:`CrossFittedOPURegressor`, with one output for two classes.
     validation_error_, n_iter_, history_
         As in :class:`CrossFittedOPURegressor`.
-    n_features_in_ : int
-        Number of features d seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     See Also
     --------

@@ -107,10 +107,8 @@ class DFAClassifier(LabelFit, ProbabilisticClassifier, DFANetwork):
         Epochs done.
     n_layers_ : int
         Number of layers, inputs and outputs included.
-    n_features_in_ : int
-        Number of features d seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     See Also
     --------

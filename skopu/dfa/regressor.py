@@ -42,10 +42,8 @@ class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
         As in :class:`DFAClassifier`.
     history_, n_iter_, n_layers_
         As in :class:`DFAClassifier`.
-    n_features_in_ : int
-        Number of features d seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     See Also
     --------

@@ -64,16 +64,9 @@ def train_feedback_network(network, feedback, rows, loss, settings, seed, moment
     network = network.to(settings.torch_device)
     batch_size = min(settings.batch_size, data.n_rows)
     optimizer = _make_optimizer(network, settings, batch_size, moments)
-    training = _FeedbackTraining(
-        network,
-        optimizer,
-        data,
-        settings,
-        batch_seed,
-        n_epochs=settings.max_iter,
-        batch_size=batch_size,
-        decay=DECAYS[settings.learning_rate],
-    ).with_feedback(feedback, loss)
+    decay = DECAYS[settings.learning_rate]
+    training = _FeedbackTraining(network, optimizer, data, settings, batch_seed, decay)
+    training.take_errors_from(feedback, loss)
     run = training.run()
     return TrainedFeedbackNetwork(
         coefs=[to_numpy(layer.weight).T for layer in network.linear],
@@ -90,13 +83,12 @@ def train_feedback_network(network, feedback, rows, loss, settings, seed, moment
 class _FeedbackTraining(EpochLoop):
     """The run of direct feedback alignment, and of what it is compared with."""
 
-    def with_feedback(self, feedback, loss):
-        """Set where hidden layers get their errors from, and whose errors; return self."""
+    def take_errors_from(self, feedback, loss):
+        """Set which errors are projected, and by what."""
         self._feedback, self._loss = feedback, LOSSES[loss]()
         # Half of the squared error: the error is then the difference, in units of the targets.
         self._factor = 0.5 if loss == "squared_error" else 1.0
         self.alignment, self._projector_failed = [], False
-        return self
 
     def is_fault(self, error):
         # A projector may be of any make, and raise anything.

@@ -80,10 +80,8 @@ class BinaryAutoencoder(RestoringMixin, RowBinarizer):
     history_ : dict of lists
         Columns iteration, epoch, loss, validation_loss, n_passes, seconds; see
         ``ConvergenceDisplay``.
-    n_features_in_ : int
-        Number of features d seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     See Also
     --------

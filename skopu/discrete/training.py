@@ -129,16 +129,11 @@ def train_binary_network(X, targets, weights, hidden, settings, seed):
         method=settings.weight_optimizer,
         adaptive_noise=settings.adaptive_noise,
     ).to(settings.torch_device)
-    training = _BinaryTraining(
-        network,
-        make_binary_optimizer(network, settings.learning_rate_init, settings.gamma, settings.tau),
-        data,
-        settings,
-        batch_seed,
-        n_epochs=settings.max_iter,
-        batch_size=settings.batch_size,
-        decay=cosine_decay if settings.learning_rate == "cosine" else no_decay,
+    decay = cosine_decay if settings.learning_rate == "cosine" else no_decay
+    optimizer = make_binary_optimizer(
+        network, settings.learning_rate_init, settings.gamma, settings.tau
     )
+    training = _BinaryTraining(network, optimizer, data, settings, batch_seed, decay)
     run = training.run()
     network.eval()
     has_latent = settings.weight_optimizer != "bop"

@@ -104,14 +104,8 @@ class ConvergenceDisplay:
         ----------
         estimators : sequence of estimators
             Fitted, with a ``history_`` each; equal but for ``random_state`` and the rows.
-        x : {"iteration", "epoch", "n_passes", "seconds"}, default="iteration"
-            Column on the horizontal axis.
-        name : str or None, default=None
-            Label of the curve; None: the name of the first estimator's class.
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
-        **line_kwargs : dict
-            Passed to ``Axes.plot``.
+        x, name, ax, **line_kwargs
+            As for :meth:`from_estimator`; the name is by default that of the first's class.
 
         Returns
         -------
@@ -134,10 +128,8 @@ class ConvergenceDisplay:
 
         Parameters
         ----------
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
-        **line_kwargs : dict
-            Passed to ``Axes.plot``.
+        ax, **line_kwargs
+            As for :meth:`from_estimator`.
 
         Returns
         -------

@@ -47,10 +47,8 @@ class EndToEndOPUClassifier(LabelFit, ProbabilisticClassifier, EndToEnd):
         The factor that makes probabilities of scores.
     binarizer_, features_, ridge_, thresholds_, n_iter_, n_passes_, history_
         As in :class:`EndToEndOPURegressor`.
-    n_features_in_ : int
-        Number of features d seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     See Also
     --------

@@ -63,10 +63,8 @@ class EndToEndOPURegressor(TargetFit, OutputRegressor, EndToEnd):
         Codes that went through the device during ``fit``.
     history_ : dict of lists
         As in :class:`SupervisedBinarizer`.
-    n_features_in_ : int
-        Number of features d seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     Notes
     -----

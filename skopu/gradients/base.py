@@ -40,15 +40,10 @@ class WayOfTraining(BaseEstimator):
     ----------
     uses_device : bool
         Whether training sends codes through the device.
-    unbiased : bool
-        Whether the mean of its gradients is the gradient of the objective.
-    coupled_draws : bool
-        Whether the draws of a row depend on each other, so that none can serve as a baseline
-        or residual for another.
     has_residuals : bool
         Whether the residual of a draw can be had from elsewhere, as from another draw.
-    needs_known_matrix : bool
-        Whether it needs a device whose matrix is known; the costs then bring ``forms``.
+    unbiased, coupled_draws, needs_known_matrix
+        As of a ``GradientEstimator``.
     """
 
     uses_device = True

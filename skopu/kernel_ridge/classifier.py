@@ -79,10 +79,8 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
         Intercepts.
     X_fit_, kernel_, kernel_approximation_, binarizer_, features_, alpha_, loo_error_
         As in :class:`OPUKernelRidge`.
-    n_features_in_ : int
-        Number of columns seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     See Also
     --------

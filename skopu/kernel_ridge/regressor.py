@@ -114,10 +114,8 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     loo_error_ : float
         Mean squared leave-one-out error at ``alpha_``, or its approximation; only with
         ``alpha="loo"`` or "gcv". If a supervised binarizer saw the same rows, it is too good.
-    n_features_in_ : int
-        Number of columns seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     Notes
     -----

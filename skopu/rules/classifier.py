@@ -90,10 +90,8 @@ class NeuralDNFClassifier(LabelFit, Prediction, ClassifierMixin, BaseEstimator):
         Columns iteration, epoch, loss, validation_loss, n_passes, seconds; see
         ``ConvergenceDisplay``. ``validation_loss`` is that of the rules without noise on all
         training rows, with the price of the conditions; the best is kept.
-    n_features_in_ : int
-        Number of features d seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if X had any.
+    n_features_in_, feature_names_in_
+        Number of columns seen in ``fit``, and their names, if they had any.
 
     See Also
     --------

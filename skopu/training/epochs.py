@@ -10,7 +10,7 @@ from skopu.training.rows import minibatches
 
 
 class MinibatchLoop(AutogradLoop):
-    """A run of ``settings.max_iter`` minibatches of rows, whose numbers ``chosen`` gives.
+    """A run of minibatches of rows, whose numbers ``chosen`` gives.
 
     Parameters
     ----------
@@ -22,18 +22,13 @@ class MinibatchLoop(AutogradLoop):
     seed : int
         Of the order of the rows.
     **options : dict
-        As for ``Loop``.
+        As for ``Loop``, also in the place of the settings.
     """
 
     def __init__(self, module, optimizer, n_rows, settings, seed, **options):
-        super().__init__(
-            module,
-            optimizer,
-            max_iter=settings.max_iter,
-            share=min(1.0, settings.batch_size / n_rows),
-            verbose=settings.verbose,
-            **options,
-        )
+        options = {"max_iter": settings.max_iter, "verbose": settings.verbose, **options}
+        share = min(1.0, settings.batch_size / n_rows)
+        super().__init__(module, optimizer, share=share, **options)
         self._batches = minibatches(n_rows, settings.batch_size, seed)
 
     def chosen(self):
@@ -41,40 +36,29 @@ class MinibatchLoop(AutogradLoop):
         return next(self._batches)
 
 
-class EpochLoop(AutogradLoop):
+class EpochLoop(MinibatchLoop):
     """The run of a network; a subclass writes ``surrogate_of`` and ``loss_of`` rows.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-    optimizer : torch.optim.Optimizer
-    data : TrainingRows
-    settings : object
-        With ``early_stopping``, ``n_iter_no_change`` and ``verbose``.
-    seed : int
-        Of the order of the rows.
-    n_epochs, batch_size : int
-        All rows make a minibatch if they are fewer than ``batch_size``.
-    decay : callable
+    As ``MinibatchLoop``, with ``data``, a ``TrainingRows``, and with ``max_iter`` epochs. The
+    settings have ``early_stopping`` and ``n_iter_no_change``, too.
     """
 
     description = "training network"
 
-    def __init__(self, network, optimizer, data, settings, seed, *, n_epochs, batch_size, decay):
-        batch_size = min(batch_size, data.n_rows)
-        self.n_batches = max(1, data.n_rows // batch_size)
+    def __init__(self, network, optimizer, data, settings, seed, decay):
+        self.n_batches = max(1, data.n_rows // settings.batch_size)
         super().__init__(
             network,
             optimizer,
-            max_iter=n_epochs * self.n_batches,
-            share=batch_size / data.n_rows,
-            verbose=settings.verbose,
+            data.n_rows,
+            settings,
+            seed,
+            max_iter=settings.max_iter * self.n_batches,
             patience=settings.n_iter_no_change if settings.early_stopping else None,
             decay=decay,
         )
         self.network, self.data, self.settings = network, data, settings
         self.validates = settings.early_stopping
-        self._batches = minibatches(data.n_rows, batch_size, seed)
         self._all_losses = []
 
     def surrogate_of(self, X, targets, weights):
@@ -87,7 +71,7 @@ class EpochLoop(AutogradLoop):
 
     def surrogate(self):
         """Return ``surrogate_of`` the next minibatch."""
-        return self.surrogate_of(*self.data.rows(next(self._batches)))
+        return self.surrogate_of(*self.data.rows(self.chosen()))
 
     def count(self, loss, n_passes):
         """Count a minibatch, and keep its loss for that of the epoch."""
