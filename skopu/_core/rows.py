@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils import gen_batches
 
-_CHUNK_VALUES = 2**18  # hashed at a time: a few MB of float64 and uint64
+from skopu._core.chunks import cached_chunks
 
 
 class Rows(NamedTuple):
@@ -78,7 +77,7 @@ def _hashes(X):
     n_samples, n_features = X.shape
     salts = np.random.Philox(key=n_features).random_raw(n_features) | np.uint64(1)
     keys = np.zeros(n_samples, dtype=np.uint64)
-    for rows in gen_batches(n_samples, max(1, _CHUNK_VALUES // n_features)):
+    for rows in cached_chunks(n_samples, n_features):
         if issparse(X):
             chunk = X[rows].tocoo()
             np.add.at(keys[rows], chunk.row, _mix(chunk.data) * salts[chunk.col])
