@@ -11,13 +11,14 @@ from oracles import BlackBox, Hardware
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 
-from skopu import EndToEndOPURegressor, OPUKernelRidge, SupervisedBinarizer
+from skopu import DFARegressor, EndToEndOPURegressor, OPUKernelRidge, SupervisedBinarizer
 from skopu.devices import (
     AnchorRetrieval,
     Camera,
     GuardedOPU,
     MachineOPU,
     OPUDevice,
+    PhaseShiftingHolography,
     RecordingOPU,
     ReplayOPU,
     SimulatedOPU,
@@ -191,6 +192,28 @@ class TestThreads:
             list(pool.map(lambda retrieval: retrieval.project(CODES, 5), retrievals))
         assert {retrieval.n_passes for retrieval in retrievals} == {alone.n_passes}
         assert opu.n_passes == 8 * alone.n_passes
+
+
+def test_fits_that_share_a_projector_count_their_own():
+    """Oracle: the frames of each fit by itself."""
+    light = SharedLight(SimulatedOPU())
+    models = [
+        DFARegressor((4,), projector=light, error_encoding="sign", max_iter=n, random_state=0)
+        for n in (1, 2, 3)
+    ]
+    with ThreadPoolExecutor(3) as pool:
+        counts = list(pool.map(lambda model: clone(model).fit(X, y).n_passes_, models))
+    assert counts == [clone(model).fit(X, y).n_passes_ for model in models]
+
+
+class SharedLight(PhaseShiftingHolography):
+    """A bench: a clone is the bench itself."""
+
+    def __init__(self, opu):
+        super().__init__(opu)
+
+    def __sklearn_clone__(self):
+        return self
 
 
 def test_a_device_says_what_it_is_in_its_class():

@@ -172,11 +172,11 @@ class DFABinarizer(PartsMixin, TaskBinarizer):
         # torch is loaded by the first fit, not by importing the package.
         from skopu.dfa.encoder import train_feedback_encoder
 
-        n_passes = self.opu_.n_passes
-        trained, self.n_frames_ = train_feedback_encoder(rows, loss, self, seed)
+        with self.opu_.counting() as tally:
+            trained, self.n_frames_ = train_feedback_encoder(rows, loss, self, seed)
         self.coef_, self.intercept_ = trained.coefs[0].T, trained.intercepts[0]
         self.history_, self.n_iter_ = trained.history, trained.n_iter
         self.loss_curve_ = trained.loss_curve
-        self.n_passes_ = self.opu_.n_passes - n_passes
+        self.n_passes_ = tally.n_passes
         if trained.fault is not None:
             raise keep_despite(trained.fault, self)

@@ -86,13 +86,8 @@ class DeviceFeedback:
     def __init__(self, projector, sizes):
         self._projector, self._sizes = projector, list(sizes)
         self._scales = np.repeat([math.sqrt(2 / size) for size in sizes], sizes)
-        self._n_sent = 0
-        self._start = getattr(projector, "n_passes", None)
-
-    @property
-    def n_passes(self):
-        """Frames so far: as the projector counts them, or codes sent if it does not count."""
-        return self._n_sent if self._start is None else self._projector.n_passes - self._start
+        # Frames so far: as the projector counts them, or codes sent if it does not count.
+        self.n_passes = 0
 
     def project(self, errors):
         """Return B_i e of each hidden layer, for errors (n, q) of -1, 0 and 1."""
@@ -101,9 +96,21 @@ class DeviceFeedback:
         lit = codes.any(axis=1)
         fields = np.zeros((len(codes), len(self._scales)), dtype=np.float32)
         if lit.any():
-            sent = codes[lit].view(np.uint8)
-            fields[lit] = self._projector.project(sent, len(self._scales)).real * self._scales
-            self._n_sent += len(sent)
+            fields[lit] = self._send(codes[lit].view(np.uint8)).real * self._scales
         positive, negative = np.split(fields, 2)
         projected = torch.from_numpy(positive - negative).to(errors.device)
         return torch.split(projected, self._sizes, dim=1)
+
+    def _send(self, codes):
+        projector, n_components = self._projector, len(self._scales)
+        if not hasattr(projector, "counting"):  # somebody's own
+            before = getattr(projector, "n_passes", None)
+            fields = projector.project(codes, n_components)
+            self.n_passes += len(codes) if before is None else projector.n_passes - before
+            return fields
+        # Others may use it at the same time: their frames are not this fit's.
+        with projector.counting() as tally:
+            try:
+                return projector.project(codes, n_components)
+            finally:
+                self.n_passes += tally.n_passes

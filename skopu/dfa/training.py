@@ -121,6 +121,8 @@ class _FeedbackTraining(EpochLoop):
         encoded = encode_errors(errors, settings.error_encoding, settings.threshold)
         try:
             return self._feedback.project(encoded)
+        except MemoryError:  # the program's, not a device's
+            raise
         except Exception:
             self._projector_failed = True
             raise
