@@ -343,6 +343,13 @@ class TestParts:
             clone(MODEL).set_params(features=OPURandomFeatures(opu=machine), ridge__alpha="lo").fit(
                 X, y
             )
+        for given, message in (
+            ({"ridge": OPUKernelRidge([1.0, 2.0, 3.0])}, "alpha must be a non-negative number"),
+            ({"features__gamma": np.ones(31)}, "gamma must be a positive number"),
+        ):
+            model = clone(MODEL).set_params(features=OPURandomFeatures(32, opu=machine))
+            with pytest.raises(ValueError, match=message):
+                model.set_params(**given).fit(X, y)
         assert machine.n_passes == 0
 
     def test_gamma_of_the_popcount_alone(self):
@@ -388,19 +395,25 @@ class TestParts:
         )
 
 
-def test_a_failed_fit_leaves_the_model_as_it_was(fitted):
+def _raise(*arguments):
+    raise MemoryError
+
+
+def test_a_failed_fit_leaves_the_model_as_it_was(fitted, monkeypatch):
     """Oracle: its predictions before; one that was never fitted is not fitted by half."""
     model = pickle.loads(pickle.dumps(fitted))
     with pytest.raises(ValueError, match="Input y contains NaN"):
         model.fit(X[:, :3], np.full(len(X), np.nan))
-    # The ridge, which comes last, refuses: everything before it has been fitted by then.
-    model.set_params(ridge=OPUKernelRidge([1.0, 2.0, 3.0]), binarizer__max_iter=1)
-    with pytest.raises(ValueError, match=r"alpha must be a non-negative number, one for each"):
-        model.fit(X[:, :3], y)
-    np.testing.assert_array_equal(model.predict(X), fitted.predict(X))
+    # The ridge, which comes last, fails: everything before it has been fitted by then.
+    model.set_params(binarizer__max_iter=1)
     new = clone(model)
-    with pytest.raises(ValueError, match="alpha must be"):
-        new.fit(X, y)
+    with monkeypatch.context() as patch:
+        patch.setattr(OPUKernelRidge, "_fit_last", _raise)
+        with pytest.raises(MemoryError):
+            model.fit(X[:, :3], y)
+        with pytest.raises(MemoryError):
+            new.fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), fitted.predict(X))
     assert not [name for name in vars(new) if name.endswith("_")]
 
 

@@ -114,6 +114,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
         """
         features, self.ridge_ = self._part("features"), self._part("ridge")
         self.ridge_.set_params(kernel="linear")
+        self.ridge_._alpha(rows.Y.shape[1])  # whose check must not come after the passes
         job = self._take_up(rows, features)
         self._configure(job.binarizer, features, job.seeds[0])
         n_passes = self._n_passes_of_readout(features, len(rows.weights))
@@ -196,9 +197,9 @@ class EndToEnd(PartsMixin, BaseEstimator):
         # Gradient estimators load torch.
         from skopu.gradients import resolve_gradient
 
-        self._check_gamma(features)
         device = features._open(binarizer.n_bits)
         self._check_device(device, features)
+        self._check_gamma(features, binarizer.n_bits, device)
         features.set_params(opu=device, binarize=None)
         binarizer.set_params(
             n_components=max(1, features.n_components - features._n_free()),
@@ -215,9 +216,10 @@ class EndToEnd(PartsMixin, BaseEstimator):
         if binarizer.random_state is None:
             binarizer.set_params(random_state=seed)
 
-    def _check_gamma(self, features):
-        is_learned = isinstance(features.gamma, str)
-        if is_learned and features.form == "exact" and features.gamma_per == "feature":
+    def _check_gamma(self, features, n_bits, device):
+        if not isinstance(features.gamma, str):
+            features._fit_bits(n_bits, device)  # refuses an array of another length
+        elif features.form == "exact" and features.gamma_per == "feature":
             raise IncompatiblePartsError(
                 "gamma='learn' with gamma_per='feature' learns one factor for each component of "
                 "the device, and form='exact' has products of bits instead: use "
