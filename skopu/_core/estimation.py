@@ -32,6 +32,15 @@ class SupervisedFit:
         self._fit_given(X, y, sample_weight)
         return self
 
+    @property
+    def _takes_sparse(self):
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._takes_sparse
+        return tags
+
 
 class Prediction:
     """Predicts; the class has ``_predicted(X)`` of rows as the user gave them."""

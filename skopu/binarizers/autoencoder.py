@@ -68,8 +68,8 @@ class AutoencoderBinarizer(RestoringMixin, RowBinarizer):
     n_iter_ : int
         Minibatches done.
     history_ : dict of lists
-        Columns iteration, epoch, loss (the first term alone), validation_loss, n_passes,
-        seconds; see ``ConvergenceDisplay``.
+        The record of training, in the columns that :class:`ConvergenceDisplay` describes.
+        The loss is the first term alone.
     n_features_in_, feature_names_in_
         Number of columns seen in ``fit``, and their names, if they had any.
 

@@ -84,8 +84,8 @@ class DFABinarizer(PartsMixin, TaskBinarizer):
     loss_curve_ : list of float
         Mean loss of each epoch.
     history_ : dict of lists
-        Columns iteration, epoch, loss, validation_loss, n_passes (frames of the projector),
-        seconds; see ``ConvergenceDisplay``.
+        The record of training, in the columns that :class:`ConvergenceDisplay` describes.
+        Passes are frames of the projector.
     n_iter_ : int
         Epochs done.
     n_features_in_, feature_names_in_

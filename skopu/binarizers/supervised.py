@@ -179,8 +179,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer):
     n_passes_ : int
         Codes that went through the device.
     history_ : dict of lists
-        Columns iteration, epoch, loss, validation_loss, n_passes, seconds; see
-        ``ConvergenceDisplay``.
+        The record of training, in the columns that :class:`ConvergenceDisplay` describes.
     n_features_in_, feature_names_in_
         Number of columns seen in ``fit``, and their names, if they had any.
 

@@ -192,7 +192,6 @@ class CrossFitted(BaseEstimator):
                     slopes *= part
                     total[rows, output] += slopes.sum(axis=1)
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self.scaler in ("auto", "standard")
-        return tags
+    @property
+    def _takes_sparse(self):
+        return self.scaler in ("auto", "standard")

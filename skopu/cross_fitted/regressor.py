@@ -86,8 +86,7 @@ class CrossFittedOPURegressor(TargetFit, OutputRegressor, CrossFitted):
     n_iter_ : int
         Minibatches done.
     history_ : dict of lists
-        Columns iteration, epoch, loss, validation_loss, n_passes, seconds; see
-        ``ConvergenceDisplay``.
+        The record of training, in the columns that :class:`ConvergenceDisplay` describes.
     n_features_in_, feature_names_in_
         Number of columns seen in ``fit``, and their names, if they had any.
 

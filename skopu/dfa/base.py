@@ -219,8 +219,3 @@ class DFANetwork(BaseEstimator):
                 X = _ACTIVATIONS[self.activation](X)
             X = safe_sparse_dot(X, coef, dense_output=True) + intercept
         return X
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

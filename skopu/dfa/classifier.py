@@ -101,8 +101,8 @@ class DFAClassifier(LabelFit, ProbabilisticClassifier, DFANetwork):
     loss_ : float
         The last of these.
     history_ : dict of lists
-        Columns iteration (minibatches), epoch, loss, validation_loss, n_passes, seconds of the
-        last call; see ``ConvergenceDisplay``.
+        The record of training, in the columns that :class:`ConvergenceDisplay` describes.
+        That of the last call.
     n_iter_ : int
         Epochs done.
     n_layers_ : int

@@ -14,7 +14,7 @@ class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
 
     As :class:`DFAClassifier`, with half the squared error of standardised targets for loss. The
     error :math:`e = (\hat y - y) / s` is in units of the targets' standard deviation s, and so
-    is ``threshold``: 0.1 lets errors below a tenth of s count as none [1]_.
+    is ``threshold``: 0.1 lets errors below a tenth of s count as none.
 
     Parameters
     ----------
@@ -49,11 +49,6 @@ class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
     --------
     sklearn.neural_network.MLPRegressor : Trained by backpropagation.
     DFAClassifier : The classifier.
-
-    References
-    ----------
-    .. [1] Launay et al., "Light-in-the-loop: using a photonics co-processor for scalable
-       training of neural networks", 2020.
 
     Examples
     --------

@@ -106,8 +106,7 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEst
     loss_ : float
         The last of these.
     history_ : dict of lists
-        Columns iteration (minibatches), epoch, loss, validation_loss, n_passes, seconds; see
-        ``ConvergenceDisplay``.
+        The record of training, in the columns that :class:`ConvergenceDisplay` describes.
     n_iter_ : int
         Epochs done.
     n_layers_ : int
@@ -251,11 +250,6 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEst
                 H /= np.sqrt(np.square(H).mean(axis=1, keepdims=True) + _EPS)
             H = H * scale + intercept
         return H
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
 
 def _columns(layers):

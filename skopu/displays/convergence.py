@@ -25,7 +25,11 @@ class ConvergenceDisplay:
     Parameters
     ----------
     history : dict of lists, or list of these
-        A fitted estimator's ``history_``, or those of several.
+        A fitted estimator's ``history_``, or those of several. Its columns are of equal length,
+        an entry a hundredth of the run: ``iteration`` (minibatches), ``epoch`` (times that the
+        rows were seen), ``loss`` (mean since the last entry, without penalties),
+        ``validation_loss`` (NaN where no rows were held out), ``n_passes`` (codes through the
+        device) and ``seconds``.
     x : {"iteration", "epoch", "n_passes", "seconds"}, default="iteration"
         Column on the horizontal axis.
     name : str or None, default=None

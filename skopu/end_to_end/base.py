@@ -293,8 +293,3 @@ class EndToEnd(PartsMixin, BaseEstimator):
         check_is_fitted(self)
         parts = ("binarizer", "features", "ridge")
         return Pipeline([(name, getattr(self, f"{name}_")) for name in parts])
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

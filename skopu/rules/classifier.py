@@ -87,8 +87,8 @@ class NeuralDNFClassifier(LabelFit, Prediction, ClassifierMixin, BaseEstimator):
     n_iter_ : int
         Minibatches done.
     history_ : dict of lists
-        Columns iteration, epoch, loss, validation_loss, n_passes, seconds; see
-        ``ConvergenceDisplay``. ``validation_loss`` is that of the rules without noise on all
+        The record of training, in the columns that :class:`ConvergenceDisplay` describes.
+        ``validation_loss`` is that of the rules without noise on all
         training rows, with the price of the conditions; the best is kept.
     n_features_in_, feature_names_in_
         Number of columns seen in ``fit``, and their names, if they had any.
@@ -238,11 +238,6 @@ class NeuralDNFClassifier(LabelFit, Prediction, ClassifierMixin, BaseEstimator):
         named = dict(zip(labels, class_names))
         lines = [f"{rule.text(feature_names)}: {named[rule.label]}" for rule in self.rules_]
         return "\n".join([*lines, f"otherwise: {named[self.default_]}"])
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
 
 def _check_names(argument, names, n_expected, what):
