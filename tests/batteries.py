@@ -326,7 +326,7 @@ def recordings_interrupted(rng):
     return 20
 
 
-RECORDER = """
+_RECORDER = """
 import sys, numpy as np
 from skopu.devices import RecordingOPU, SimulatedOPU
 opu = RecordingOPU(SimulatedOPU(0), sys.argv[1])
@@ -340,7 +340,7 @@ for number in range(100000):
 def recordings_killed(rng):
     """SIGKILL. Oracle: the numbers of the calls that came back, printed by the process itself."""
     with a_file() as path:
-        lines = killed_after(float(rng.uniform(0, 0.05)), RECORDER, path)
+        lines = killed_after(float(rng.uniform(0, 0.05)), _RECORDER, path)
         numbers = np.array(lines, dtype=np.uint16)
         codes = np.unpackbits(numbers.astype(">u2").view(np.uint8).reshape(-1, 2), axis=1)
         check_recording(path, [(codes, SimulatedOPU(0).project(codes, 2000))])

@@ -65,7 +65,7 @@ class ProbabilisticClassifier(ScoringClassifier):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to classify.
+            Rows, as for :meth:`predict`.
 
         Returns
         -------

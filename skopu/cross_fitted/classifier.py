@@ -42,10 +42,10 @@ class CrossFittedOPUClassifier(LabelFit, ProbabilisticClassifier, CrossFitted):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels of rows with a weight above zero, sorted.
     temperature_ : float
         The factor that makes probabilities of scores.
+    classes_ : ndarray of shape (n_classes,)
+        The labels of rows with a weight above zero, sorted.
     scalers_, encoder_scaler_, coef_, intercept_, bias_, linear_, pairs_, candidates_
         As in :class:`CrossFittedOPURegressor`, with one output for two classes.
     validation_error_, n_iter_, history_

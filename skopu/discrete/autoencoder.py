@@ -75,10 +75,10 @@ class BinaryAutoencoder(RestoringMixin, RowBinarizer):
         A layer is ``activation(x @ coef * scale + intercept)``: its batch normalisation.
     low_, high_ : ndarray of shape (n_features,)
         Values of each column that become -1 and 1.
-    n_iter_ : int
-        Minibatches done.
     history_ : dict of lists
         The record of training, in the columns that :class:`ConvergenceDisplay` describes.
+    n_iter_ : int
+        Minibatches done.
     n_features_in_, feature_names_in_
         Number of columns seen in ``fit``, and their names, if they had any.
 

@@ -89,10 +89,10 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEst
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels of rows with a weight above zero, sorted.
     coefs_ : list of ndarray of shape (n_inputs, n_outputs), dtype int8
         Binary weights of each layer.
+    classes_ : ndarray of shape (n_classes,)
+        The labels of rows with a weight above zero, sorted.
     scales_, intercepts_ : list of ndarray of shape (n_outputs,)
         What N does to each neuron; for "layer" after normalising the row.
     latent_coefs_, latent_scales_, latent_intercepts_ : list of ndarray or None
