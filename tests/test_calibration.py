@@ -16,6 +16,8 @@ from skopu.devices import (
     CalibratedOPU,
     Calibration,
     Camera,
+    GuardedOPU,
+    RecordingOPU,
     SimulatedOPU,
     calibrate,
     calibration_passes,
@@ -240,6 +242,21 @@ class TestDevice:
         assert unexplained(device.expected_intensities(short, 20), expected) < 1e-11
         assert unexplained(squared_field(device, short, 20), expected) < 1e-11
         assert device.n_passes == len(short)
+
+    def test_a_guard_around_it_uses_the_forms(self, codes):
+        """Oracle: the calibrated device, whose forms are not those of its nearest matrix."""
+        device = calibrate(Noisy(), N_BITS, N_COMPONENTS)
+        opu = GuardedOPU(device)
+        found = opu.expected_intensities(codes, 20)
+        np.testing.assert_array_equal(found, device.expected_intensities(codes, 20))
+        weights = np.ones((20, 2))
+        np.testing.assert_allclose(
+            opu.intensity_form(weights, N_BITS).mean(codes.astype(float)),
+            found @ weights,
+            rtol=1e-4,
+        )
+        with pytest.raises(AttributeError, match="is not known"):
+            RecordingOPU(device, "nowhere").expected_intensities(codes, 20)
 
     def test_limits_are_those_of_the_calibration(self, codes):
         device = calibrate(BlackBox(), N_BITS, N_COMPONENTS)

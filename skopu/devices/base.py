@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from skopu.devices.acquisition import acquire
 from skopu.devices.meter import Metered
 from skopu.exceptions import DeviceLimitError, NotBinaryError
+from skopu.forms.quadratic import QuadraticForm
 
 _ANSWERS = ("project", "_project", "_interfere")  # the methods that give them
 
@@ -303,6 +304,61 @@ class OPUDevice(Metered, BaseEstimator):
             "use a SimulatedOPU, a method that treats the device as a black box, or measure it "
             "with skopu.devices.calibrate."
         )
+
+    def expected_intensities(self, probabilities, n_components):
+        r"""Return mean intensities of codes with independent bits, without a pass.
+
+        :math:`E\,|Rz|^2 = |Rp|^2 + |R|^2 v` with bit probabilities p and :math:`v = p(1 - p)`.
+
+        Parameters
+        ----------
+        probabilities : array-like of shape (n_samples, n_bits)
+            Each bit's probability of being 1.
+        n_components : int
+            D.
+
+        Returns
+        -------
+        intensities : ndarray of shape (n_samples, n_components), dtype float64
+
+        Raises
+        ------
+        AttributeError
+            If the matrix is not known.
+        """
+        p = np.asarray(probabilities, dtype=np.float64)
+        R = self.matrix(p.shape[1], n_components)
+        # Two real products: a complex one would cost twice as much for a real p.
+        real, imaginary = R.real.T.astype(np.float64), R.imag.T.astype(np.float64)
+        squares = np.square(real) + np.square(imaginary)
+        return np.square(p @ real) + np.square(p @ imaginary) + (p * (1 - p)) @ squares
+
+    def intensity_form(self, weights, n_bits):
+        """Return the quadratic form of the bits that combinations of intensities are.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_components, q)
+            Factors of the first components.
+        n_bits : int
+            k.
+
+        Returns
+        -------
+        form : QuadraticForm
+            Of q outputs, float64; its ``mean`` of probabilities is that of
+            ``expected_intensities``, times the factors.
+
+        Raises
+        ------
+        AttributeError
+            If the matrix is not known.
+        """
+        R = self.matrix(n_bits, len(weights))
+        parts = np.concatenate([R.real, R.imag]).astype(np.float64)  # a sum of two squares
+        pairs = np.stack([(parts * w[:, None]).T @ parts for w in np.tile(weights, (2, 1)).T])
+        zeros = np.zeros_like(pairs[..., 0])
+        return QuadraticForm.from_bits(zeros[:, 0], zeros, pairs)
 
     def _check_budget(self, n_codes):
         self._meter.check(n_codes, self.max_passes, type(self).__name__)

@@ -60,6 +60,9 @@ class RecordingOPU(WrappedOPU):
 
     known_matrix = False
     computable = False
+    # From the matrix, which is not told.
+    expected_intensities = OPUDevice.expected_intensities
+    intensity_form = OPUDevice.intensity_form
     _parameter_constraints = {
         **WrappedOPU._parameter_constraints,
         "path": [str, os.PathLike],

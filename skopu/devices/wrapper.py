@@ -64,6 +64,30 @@ class WrappedOPU(OPUDevice):
         """
         return self._inner().matrix(n_bits, n_components)
 
+    def expected_intensities(self, probabilities, n_components):
+        """Return mean intensities; see :meth:`OPUDevice.expected_intensities`.
+
+        Parameters
+        ----------
+        probabilities : array-like of shape (n_samples, n_bits)
+            Each bit's probability of being 1.
+        n_components : int
+            D.
+        """
+        return self._inner().expected_intensities(probabilities, n_components)
+
+    def intensity_form(self, weights, n_bits):
+        """Return a form of combinations of intensities; see :meth:`OPUDevice.intensity_form`.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_components, q)
+            Factors of the first components.
+        n_bits : int
+            k.
+        """
+        return self._inner().intensity_form(weights, n_bits)
+
     def count_passes(self, n_codes):
         """Count passes whose answers were computed, here and in the device.
 

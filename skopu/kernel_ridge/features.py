@@ -256,23 +256,11 @@ class OPURandomFeatures(
         if self.form == "exact":
             # They are linear in every single bit.
             return expand(p, np.square(self.gamma_)).view(OPUFeatures)
-        intensities = self._expected_intensities()
         features = np.empty((len(p), self.n_components), dtype=np.float32)
         for rows in row_chunks(len(p)):
-            popcounts = p[rows].sum(axis=1)
-            features[rows] = self._assemble(intensities(p[rows]), popcounts, self.gamma_)
+            intensities = self.opu_.expected_intensities(p[rows], self._n_projected())
+            features[rows] = self._assemble(intensities, p[rows].sum(axis=1), self.gamma_)
         return features.view(OPUFeatures)
-
-    def _expected_intensities(self):
-        """Return the function from bit probabilities to the expected intensities."""
-        device, n_components = self.opu_, self._n_projected()
-        if hasattr(device, "expected_intensities"):
-            return lambda p: device.expected_intensities(p, n_components)
-        R = device.matrix(self.n_features_in_, n_components)
-        # Two real products: a complex one would cost twice as much for a real p.
-        real, imaginary = R.real.T.astype(np.float64), R.imag.T.astype(np.float64)
-        squares = np.square(real) + np.square(imaginary)
-        return lambda p: np.square(p @ real) + np.square(p @ imaginary) + (p * (1 - p)) @ squares
 
     @property
     def _n_features_out(self):

@@ -19,28 +19,17 @@ def form_of_readout(features, readout):
     readout : LinearReadout
         With float64 coefficients (D, q).
     """
+    intensity_form, n_bits = features.opu_.intensity_form, features.n_features_in_
     coef = readout.coef * np.broadcast_to(np.square(features.gamma_), len(readout.coef))[:, None]
     if features.form == "exact":
-        form = _of_products(features.n_features_in_, coef)
+        form = _of_products(n_bits, coef)
     elif features.form == "raw":
-        form = _of_intensities(features, coef / np.sqrt(len(coef)))
+        form = intensity_form(coef / np.sqrt(len(coef)), n_bits)
     else:
         weights = coef[:-1] / np.sqrt(max(1, len(coef) - 1))
-        form = _of_intensities(features, weights)
+        form = intensity_form(weights, n_bits)
         form = form.plus_popcount(coef[-1] - weights.sum(axis=0), 0.0)
     return form._replace(bias=form.bias + readout.intercept)
-
-
-def _of_intensities(features, weights):
-    """Return the forms of combinations (D, q) of the device's intensities."""
-    device, n_bits = features.opu_, features.n_features_in_
-    if hasattr(device, "intensity_form"):
-        return device.intensity_form(weights, n_bits)
-    R = device.matrix(n_bits, len(weights))
-    parts = np.concatenate([R.real, R.imag]).astype(np.float64)  # |r'z|^2 is a sum of two squares
-    pairs = np.stack([(parts * w[:, None]).T @ parts for w in np.tile(weights, (2, 1)).T])
-    zeros = np.zeros_like(pairs[..., 0])
-    return QuadraticForm.from_bits(zeros[:, 0], zeros, pairs)
 
 
 def _of_products(n_bits, coef):
