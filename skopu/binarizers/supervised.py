@@ -169,7 +169,8 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer):
     encoder_penalty_ : float
         The penalty used.
     penalty_errors_ : dict of float to float
-        Cross-validated loss of each penalty tried; empty if the penalty was given.
+        Cross-validated loss of each penalty tried, of those given up on the way by then; empty if
+        the penalty was given.
     gamma_ : float or ndarray of shape (n_components + 1,)
         Learned gamma, that of the popcount last; 1.0 if not learned.
     loss_ : str
