@@ -84,14 +84,15 @@ class Tally:
 class Metered:
     """An object with a meter, which is there from the first look at it."""
 
-    @property
-    def n_passes(self):
-        """Codes projected so far: frames, where a code takes several."""
+    def _read_passes(self):
         return self._meter.n_passes
 
-    @n_passes.setter
-    def n_passes(self, count):
+    def _set_passes(self, count):
         self._meter.n_passes = count
+
+    # Without a docstring: numpydoc would make a link of the attribute's name in every class, to
+    # whatever else is called so. What it counts stands under "Attributes".
+    n_passes = property(_read_passes, _set_passes)
 
     def counting(self):
         """Count the passes that this thread makes, whoever else uses the device; a context.
