@@ -154,6 +154,11 @@ def fitted_in_pieces(model, rng, seconds, n_cuts=3):
     return model.fit(X, y)
 
 
+# Python swallows an interruption that comes in a destructor; the fit is then not cut.
+in_destructors = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@in_destructors
 @pytest.mark.parametrize("weights", ["real", "binary"])
 @pytest.mark.parametrize("gradient", ["loo", "exact", "quadratic", "adaptive_noise"])
 def test_an_interrupted_fit_is_completed_as_if_it_had_not_been(gradient, weights):
@@ -179,7 +184,8 @@ def test_an_interrupted_fit_is_completed_as_if_it_had_not_been(gradient, weights
     rng = np.random.default_rng(0)
     for _ in range(N_INTERRUPTS):
         again = fitted_in_pieces(model, rng, seconds)
-        if again.n_iter_ == 2 * whole.n_iter_:
+        assert again.n_iter_ % whole.n_iter_ == 0
+        if again.n_iter_ > whole.n_iter_:
             continue  # a signal came when training was over, and the next fit added a run
         np.testing.assert_array_equal(again.coef_, whole.coef_)
         np.testing.assert_array_equal(again.intercept_, whole.intercept_)
@@ -189,6 +195,7 @@ def test_an_interrupted_fit_is_completed_as_if_it_had_not_been(gradient, weights
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@in_destructors
 @pytest.mark.parametrize("name", test_torch_state.MODELS)
 def test_an_interruption_leaves_the_process_as_it_was(name):
     """Oracle: torch's state, its threads and the handler, as they were before the fit.
