@@ -228,6 +228,8 @@ SHIFTED = {
     + "\n".join(f"{1000 - 7 * i},{i % 7},{i},{i % 3}" for i in range(N_ROWS)),
     "remarks in a few rows": "name,size,y\n"
     + "\n".join(f"n{i},{i % 7},{i},{'sold' if i == 9 else ''}" for i in range(N_ROWS)),
+    "words that repeat first": "city,size,y\n"
+    + "\n".join(f"{('Paris', 'Rome')[i % 2]},{i % 7},{i},{i % 3}" for i in range(N_ROWS)),
     "two columns without names": "size,y\n"
     + "\n".join(f"{i % 7},{i},{i % 3},4" for i in range(N_ROWS)),
     "one row too long": table() + "1,red,2,3\n",
@@ -279,6 +281,25 @@ def test_a_target_is_found_by_its_name(read, refusal):
     """Oracle: spaces around a name are no part of it; another case is another name."""
     assert_is_the_table(read(table(), " y "))
     assert "did you mean 'y'?" in refusal(table(), "Y")
+
+
+def test_a_name_may_hold_another_separator_without_quotes(read):
+    """Oracle: the values; with commas, too, all rows have equally many cells."""
+    text = "size, m2;y\n" + "\n".join(f"{s:.1f};{t:.2f}" for s, t in zip(SIZES, TARGET))
+    problem = read(text.replace(".", ","))
+    assert list(problem.X.columns) == ["size, m2"]
+    np.testing.assert_allclose(problem.y, TARGET)
+
+
+def test_words_of_one_column_are_no_cells(refusal):
+    """Oracle: a file of one column has nothing beside its target."""
+    text = "full name\n" + "\n".join("Anna Bo Cleo".rsplit(" ", i % 3)[0] for i in range(N_ROWS))
+    assert "no usable column" in refusal(text, "full name")
+
+
+def test_the_end_mark_of_dos_is_no_row(read):
+    """Oracle: the number of rows, in a file of two columns."""
+    assert len(read(column(map(str, SIZES)) + "\x1a", "x").y) == N_ROWS
 
 
 def test_repeated_names_are_numbered(read, refusal):

@@ -81,9 +81,9 @@ def read_records(text, path):
 
 
 def common_width(records):
-    """Return the number of cells that most records have; of equals, the larger."""
+    """Return the number of cells that most records have; of equals, the first."""
     counts = Counter(len(record.cells) for record in records)
-    return max(counts, key=lambda width: (counts[width], width), default=1)
+    return counts.most_common(1)[0][0] if counts else 1
 
 
 def _records(text, layout, first_line=1):
