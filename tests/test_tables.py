@@ -284,11 +284,18 @@ def test_a_target_is_found_by_its_name(read, refusal):
 
 
 def test_a_name_may_hold_another_separator_without_quotes(read):
-    """Oracle: the values; with commas, too, all rows have equally many cells."""
-    text = "size, m2;y\n" + "\n".join(f"{s:.1f};{t:.2f}" for s, t in zip(SIZES, TARGET))
-    problem = read(text.replace(".", ","))
-    assert list(problem.X.columns) == ["size, m2"]
+    """Oracle: the values; with commas, more rows would have equally many cells."""
+    rows = [f"{s:.1f};{t:.2f}{';late' * (i > 1)}" for i, (s, t) in enumerate(zip(SIZES, TARGET))]
+    problem = read("size, m2;y;note\n" + "\n".join(rows).replace(".", ","))
+    np.testing.assert_allclose(problem.X["size, m2"], SIZES)
     np.testing.assert_allclose(problem.y, TARGET)
+
+
+def test_codes_are_quantities_if_they_are_to_be_predicted(read):
+    """Oracle: the numbers; by default they are classes with their zeros."""
+    cells = [f"{(7 * i) % 15:05}" for i in range(N_ROWS)]
+    assert read(column(cells), "x").classes[1] == "00001"
+    assert read(column(cells), "x", "regression").y.tolist() == list(map(float, cells))
 
 
 def test_words_of_one_column_are_no_cells(refusal):
