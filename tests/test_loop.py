@@ -248,17 +248,35 @@ def test_divergence_goes_back_to_the_best_state():
     assert torch.isfinite(module.weight).all()
 
 
+class Stuck(Descent):
+    """Is no better after the tenth minibatch."""
+
+    validates = True
+
+    def validate(self):
+        return max(10 - self.n_done, 0)
+
+
 def test_patience():
     """Oracle: the schedule of the losses: three records without a lower one."""
-
-    class Stuck(Descent):
-        validates = True
-
-        def validate(self):
-            return max(10 - self.n_done, 0)
-
     loop, _ = start(Stuck, patience=3)
     assert loop.run().n_iter == 13
+
+
+def test_patience_that_ended_as_the_run_was_cut():
+    """Oracle: the run that nobody cut; it used to go on to the next record."""
+
+    class CutThere(Stuck):
+        def _is_hopeless(self, mean_loss):
+            if self.n_done == 13:
+                raise KeyboardInterrupt
+            return super()._is_hopeless(mean_loss)
+
+    loop, module = start(CutThere, patience=3)
+    with pytest.warns(InterruptedFitWarning, match="at iteration 13 of 40"):
+        state = loop.run().state
+    again = Stuck(module, Draws(), max_iter=40, share=1.0, patience=3, resume=state)
+    assert again.run().n_iter == 13
 
 
 def test_a_finished_run_goes_on():

@@ -169,6 +169,8 @@ class Loop:
 
     def _go_on(self, bar):
         start, before = time.perf_counter(), self.n_passes
+        if self._is_out_of_patience():
+            return  # a run that was cut between its last record and what follows from it
         while True:
             if self._is_due():
                 n_new = len(self._losses)
@@ -208,7 +210,10 @@ class Loop:
         if not math.isfinite(mean_loss):
             self._diverged = True
             _warn_diverged(self.n_done, self._best.iteration)
-        return self._diverged or (self._patience is not None and self._best.age >= self._patience)
+        return self._diverged or self._is_out_of_patience()
+
+    def _is_out_of_patience(self):
+        return self._patience is not None and self._best.age >= self._patience
 
     def _finished(self):
         self._restore_best()
