@@ -1,6 +1,8 @@
 """Contract of devices, and what the simulated one promises beyond it."""
 
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +11,10 @@ from scipy import sparse, stats
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
+import skopu.devices
 from skopu import OPURandomFeatures, SupervisedBinarizer
-from skopu.devices import Camera, GuardedOPU, OPUDevice, SimulatedOPU, resolve_device
+from skopu.devices import Camera, GuardedOPU, OPUDevice, SimulatedOPU
+from skopu.devices.registry import resolve_device
 from skopu.exceptions import DeviceLimitError, NotBinaryError
 
 # A new device: add a line.
@@ -193,3 +197,10 @@ def test_a_machine_is_shared_not_copied(rng):
 def test_device_without_projection_says_so():
     with pytest.raises(NotImplementedError, match="OPUDevice must implement _project"):
         OPUDevice().project(np.zeros((1, 2)), 2)
+
+
+def test_what_is_offered_is_what_is_described():
+    """Oracle: the page of the interface."""
+    page = (Path(__file__).parents[1] / "doc/api.rst").read_text()
+    section = page.split(".. currentmodule:: skopu.devices\n")[1].split(".. currentmodule::")[0]
+    assert set(skopu.devices.__all__) == set(re.findall(r"^   (\w+)$", section, re.MULTILINE))

@@ -14,7 +14,7 @@ from skopu._core.validation import (
     StrOptions,
 )
 from skopu.binarizers.base import TaskBinarizer
-from skopu.devices import DEVICES, resolve_device
+from skopu.devices.registry import DEVICES, resolve_device
 from skopu.dfa.projection import FEEDBACK, check_projector, draw_feedbacks
 
 

@@ -30,7 +30,7 @@ from skopu._core.validation import (
     fit_context,
 )
 from skopu.binarizers.base import TaskBinarizer
-from skopu.devices import DEVICES, resolve_device
+from skopu.devices.registry import DEVICES, resolve_device
 
 
 class _Unfinished(NamedTuple):

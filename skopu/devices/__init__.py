@@ -9,11 +9,9 @@ from skopu.devices.optics.anchors import AnchorRetrieval
 from skopu.devices.optics.camera import Camera
 from skopu.devices.optics.holography import OffAxisHolography, PhaseShiftingHolography
 from skopu.devices.recording import RecordingOPU, ReplayOPU
-from skopu.devices.registry import DEVICES, resolve_device
 from skopu.devices.simulated import SimulatedOPU
 
 __all__ = [
-    "DEVICES",
     "AnchorRetrieval",
     "CalibratedOPU",
     "Calibration",
@@ -29,5 +27,4 @@ __all__ = [
     "SimulatedOPU",
     "calibrate",
     "calibration_passes",
-    "resolve_device",
 ]

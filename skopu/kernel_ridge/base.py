@@ -13,7 +13,7 @@ from skopu._core.random import draw_seeds
 from skopu._core.rows import distinct_rows
 from skopu._core.validation import HasMethods, Interval, StrOptions, validate_data
 from skopu.binarizers.supervised import SupervisedBinarizer
-from skopu.devices import DEVICES
+from skopu.devices.registry import DEVICES
 from skopu.kernel_ridge.alpha import CHOICES, Alpha
 from skopu.kernel_ridge.dual import KERNEL_NAMES, MAX_EXACT_ROWS, KernelMap, fit_dual
 from skopu.kernel_ridge.inputs import (

@@ -16,8 +16,8 @@ from skopu._core.fitting import whole
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.targets import encode_targets, keep_labels
 from skopu._core.validation import HasMethods, Interval, StrOptions, fit_context, validate_data
-from skopu.devices import DEVICES, resolve_device
 from skopu.devices.base import check_codes, is_binary
+from skopu.devices.registry import DEVICES, resolve_device
 from skopu.forms.products import expand, n_products
 from skopu.kernel_ridge.origin import OPUFeatures
 from skopu.ridge.leave_one_out import leave_out

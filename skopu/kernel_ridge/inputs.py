@@ -10,8 +10,8 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import has_fit_parameter
 
 from skopu.binarizers.supervised import SupervisedBinarizer
-from skopu.devices import resolve_device
 from skopu.devices.base import is_binary
+from skopu.devices.registry import resolve_device
 from skopu.kernel_ridge.features import OPURandomFeatures
 from skopu.ridge.normal_equations import MAX_CHUNK_ROWS, bytes_of_a_row
 
