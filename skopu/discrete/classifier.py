@@ -74,12 +74,8 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEst
         First learning rate of Adam, which trains all that Bop does not.
     max_iter : int, default=100
         Number of epochs.
-    early_stopping : bool, default=False
-        Hold out rows, stop when their loss no longer falls, and keep the best state.
-    validation_fraction : float, default=0.1
-        Share of the rows held out by ``early_stopping``.
-    n_iter_no_change : int, default=20
-        Hundredths of ``max_iter`` without a better validation loss after which to stop.
+    early_stopping, validation_fraction, n_iter_no_change
+        Rows held out that end training and choose the state, as in :class:`SupervisedBinarizer`.
     torch_device : str, default="cpu"
         Where torch trains.
     random_state : int, RandomState instance or None, default=None
