@@ -127,7 +127,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer):
     readout_learning_rate : float, default=0.01
         The same for the readout.
     max_iter : int or "auto", default="auto"
-        Number of minibatches. "auto": 1500; if the gradient is exact 2000, or 100 epochs if
+        Number of minibatches. "auto": 1500; if the gradient is exact 3000, or 100 epochs if
         these are more, up to 10000.
     batch_size : int, default=128
         Rows in a minibatch; all rows if there are fewer.

@@ -28,7 +28,7 @@ from skopu.training.rows import TrainingRows, minibatches
 
 MAX_ITER = 1500
 # Steps without device and draws are cheap: more of them, and 100 epochs where rows are many.
-_EXACT_ITER, _EXACT_EPOCHS, _MAX_EXACT_ITER = 2000, 100, 10_000
+_EXACT_ITER, _EXACT_EPOCHS, _MAX_EXACT_ITER = 3000, 100, 10_000
 _MAX_CHOICE_ITER = 1500  # of the choice of a penalty: candidates are ranked, not used
 _TAU = 1e-8  # of Bop: gradients below it are rounding
 
