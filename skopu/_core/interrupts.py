@@ -32,19 +32,25 @@ class Interrupts:
     """
 
     def __enter__(self):
-        self._n_holds, self._is_pending, self._handler = 0, False, None
+        # Held itself until the handler stands: what comes meanwhile is raised after the next lines
+        # that are held.
+        self._n_holds, self._is_pending, self._handler = 1, False, None
         if threading.current_thread() is threading.main_thread():
             handler = signal.getsignal(signal.SIGINT)
             # Not a signal that the process ignores, or that something outside Python handles.
             if callable(handler):
                 self._handler = handler
                 signal.signal(signal.SIGINT, self._handle)
+        self._n_holds = 0
         return self
 
     def __exit__(self, *error):
+        self._n_holds += 1
         # Unless a driver has set one of its own meanwhile.
         if self._handler is not None and signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, self._handler)
+        if self._is_pending:
+            signal.raise_signal(signal.SIGINT)
 
     @contextmanager
     def held(self):
@@ -59,10 +65,19 @@ class Interrupts:
                 signal.raise_signal(signal.SIGINT)
 
     def _handle(self, number, frame):
-        if self._n_holds:
+        if self._n_holds or self._is_leaving(frame):
             self._is_pending = True
         else:
             self._handler(number, frame)
+
+    def _is_leaving(self, frame):
+        # Python looks for signals at the first instruction of a function, before its first line,
+        # so that ``__exit__`` cannot hold itself from its beginning.
+        while frame is not None:
+            if frame.f_code is Interrupts.__exit__.__code__:
+                return frame.f_locals.get("self") is self
+            frame = frame.f_back
+        return False
 
 
 @contextmanager
