@@ -50,10 +50,10 @@ class NormalQuantiles(QuantileTransformer):
     def transform(self, X):
         """Return the quantiles (n, d), float64, of validated rows X."""
         X = np.asarray(X, dtype=np.float64)
-        parts = [self._transform(X[rows]) for rows in cached_chunks(len(X), X.shape[1])]
+        parts = [self._look_up(X[rows]) for rows in cached_chunks(len(X), X.shape[1])]
         return np.vstack(parts) if parts else X
 
-    def _transform(self, X):
+    def _look_up(self, X):
         levels, knots = self.references_, self.quantiles_
         last = _count(knots, X, np.less_equal) - 1  # of the knots that are not above X
         first = _count(knots, X, np.less)  # of those that are not below it
