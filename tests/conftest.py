@@ -1,10 +1,20 @@
 """Fixtures shared by the test files."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+
+def pytest_configure(config):
+    """Let Ctrl-C interrupt, as many tests ask it to, where the shell had it ignored.
+
+    Shells do that to what they start in the background, and children inherit it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

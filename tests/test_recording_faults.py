@@ -73,6 +73,8 @@ class TestDisk:
 
 
 class TestSignals:
+    # A signal that comes in a callback of the garbage collector is reported, and raised no further.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     @pytest.mark.parametrize("seed", range(4))
     def test_ctrl_c_at_random_times(self, seed):
         assert recordings_interrupted(np.random.default_rng(seed)) > 0
