@@ -7,8 +7,8 @@ from sklearn.utils.extmath import safe_sparse_dot
 from skopu.forms.kernel import mean_kernel
 from skopu.ridge.held_out import ridge_on_rows
 
-# Relative to the trace of the kernel. A grid of thirteen powers of ten made averages no better:
-# what helps is that the candidates differ.
+# Relative to the trace of the kernel. All of thirteen powers of ten made averages half a per cent
+# better (geometric mean of 15 fits to development sets), for four times as many factorisations.
 ALPHAS = (1.0, 1e-3, 1e-6, 1e-9, 1e-12)
 _FIRST = 1  # where the search begins: 1e-3 and 1e-6
 # Single precision tells kernels to 1e-7 of their size: an alpha must stand well above that.

@@ -4,8 +4,8 @@ Here an alpha is relative: it is multiplied by the trace of the centred, weighte
 one grid suits every data set and every number of rows.
 
 An alpha takes a Cholesky factorisation. Few are asked for, since the error is a smooth function
-of log alpha; for thirteen of them one reduction to a tridiagonal matrix was tried, which runs at
-the speed of the memory and takes as long as twenty factorisations.
+of log alpha; for many of them :func:`skopu.ridge.solvers.solve_path` has one reduction to a
+tridiagonal matrix, which runs at the speed of the memory.
 """
 
 import numpy as np
