@@ -28,6 +28,7 @@ from skopu import (
     OPUKernelRidgeClassifier,
     OPURandomFeatures,
     ThermometerBinarizer,
+    TreeBinarizer,
 )
 
 MAX_ROWS, N_BITS, N_COMPONENTS = 1800, 64, 1024
@@ -42,6 +43,10 @@ METHODS = {
     "hyperplanes": lambda seed, quick: HyperplaneBinarizer(N_BITS, random_state=seed),
     "thermometer": lambda seed, quick: ThermometerBinarizer(N_BITS),
     "thermometer, uniform": lambda seed, quick: ThermometerBinarizer(N_BITS, strategy="uniform"),
+    "splits": lambda seed, quick: TreeBinarizer(N_BITS, random_state=seed),
+    "leaves": lambda seed, quick: TreeBinarizer(
+        1024, kind="leaves", n_estimators=30, random_state=seed
+    ),
 }
 
 

@@ -26,6 +26,7 @@ _ESTIMATORS = {
     "OPURandomFeatures": "kernel_ridge.features",
     "SupervisedBinarizer": "binarizers.supervised",
     "ThermometerBinarizer": "binarizers.thermometer",
+    "TreeBinarizer": "binarizers.tree",
     "opu_kernel": "kernels",
 }
 _MODULES = ("datasets", "devices", "exceptions", "gradients", "kernels", "optim", "penalties")

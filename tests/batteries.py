@@ -45,6 +45,7 @@ from skopu import (
     OPURandomFeatures,
     SupervisedBinarizer,
     ThermometerBinarizer,
+    TreeBinarizer,
 )
 from skopu.devices import (
     Calibration,
@@ -82,6 +83,8 @@ MODELS = {
     "of a learned gamma": OPURandomFeatures(32, gamma="learn"),
     "HyperplaneBinarizer": HyperplaneBinarizer(8),
     "ThermometerBinarizer": ThermometerBinarizer(4),
+    "TreeBinarizer": TreeBinarizer(n_estimators=3),
+    "of leaves": TreeBinarizer(8, kind="leaves", n_estimators=2),
     "AutoencoderBinarizer": AutoencoderBinarizer(6, max_iter=2),
     "OPUKernelRidge": OPUKernelRidge(n_components=32, binarizer=BINARIZER),
     "of hyperplanes": OPUKernelRidge(n_components=32, binarizer=HyperplaneBinarizer(8)),

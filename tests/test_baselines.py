@@ -23,6 +23,7 @@ from skopu import (
     OPUKernelRidgeClassifier,
     OPURandomFeatures,
     ThermometerBinarizer,
+    TreeBinarizer,
 )
 from skopu.binarizers import tied_autoencoder
 from skopu.binarizers.thermometer import share_out
@@ -35,6 +36,8 @@ BASELINES = [
     DFABinarizer(16, n_components=64, max_iter=20, random_state=0),
     HyperplaneBinarizer(16, random_state=0),
     ThermometerBinarizer(16),
+    TreeBinarizer(16, n_estimators=10),
+    TreeBinarizer(16, kind="leaves", n_estimators=4, random_state=0),
 ]
 
 

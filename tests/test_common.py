@@ -61,6 +61,8 @@ ESTIMATORS = [
     skopu.AutoencoderBinarizer(8, max_iter=5),
     skopu.ThermometerBinarizer(8),
     skopu.ThermometerBinarizer(strategy="uniform"),
+    skopu.TreeBinarizer(n_estimators=5),
+    skopu.TreeBinarizer(8, kind="leaves", n_estimators=3),
     skopu.OPUKernelRidge(n_components=256, binarizer=BINARIZER),
     skopu.OPUKernelRidge(alpha="loo", n_components=256, binarizer=skopu.HyperplaneBinarizer(64)),
     skopu.OPUKernelRidge(kernel="linear"),

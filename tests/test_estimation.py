@@ -122,6 +122,8 @@ def test_constructors_only_store(cls):
     [
         skopu.HyperplaneBinarizer(16, random_state=0),
         skopu.ThermometerBinarizer(16),
+        skopu.TreeBinarizer(16),
+        skopu.TreeBinarizer(16, kind="leaves"),
         skopu.AutoencoderBinarizer(8, max_iter=5, random_state=0),
         skopu.BinaryAutoencoder(8, max_iter=5, random_state=0),
         skopu.DFABinarizer(8, n_components=16, max_iter=1, random_state=0),

@@ -7,6 +7,7 @@ from scipy.sparse import issparse
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as openmp_threads
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_feature_names_in as check_names
 from sklearn.utils.validation import _check_sample_weight
 from sklearn.utils.validation import validate_data as _validate_data
 
@@ -18,6 +19,7 @@ __all__ = [
     "Interval",
     "StrOptions",
     "check_layer_sizes",
+    "check_names",
     "check_weights",
     "fit_context",
     "openmp_threads",

@@ -82,7 +82,7 @@ class LinearBinarizer(Binarizer):
         return safe_sparse_dot(scaled, self.coef_.T, dense_output=True) + self.intercept_
 
 
-class TaskBinarizer(SupervisedFit, LinearBinarizer):
+class TaskBinarizer(SupervisedFit, Binarizer):
     """Learns from floats or labels; a subclass has ``_fit_encoder(rows, loss)``."""
 
     def _fit_given(self, X, y, sample_weight):

@@ -13,13 +13,13 @@ from skopu._core.validation import (
     HasMethods,
     StrOptions,
 )
-from skopu.binarizers.base import TaskBinarizer
+from skopu.binarizers.base import LinearBinarizer, TaskBinarizer
 from skopu.devices.registry import DEVICES, resolve_device
 from skopu.dfa.projection import FEEDBACK, check_projector, draw_feedbacks
 
 
 @dataclass(eq=False, repr=False)
-class DFABinarizer(PartsMixin, TaskBinarizer):
+class DFABinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
     r"""Binarize by an encoder trained by direct feedback alignment.
 
     The network is :math:`a = Wx + b`, codes :math:`z = 1[a > 0]`, features of the device and a

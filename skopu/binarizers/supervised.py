@@ -29,7 +29,7 @@ from skopu._core.validation import (
     StrOptions,
     fit_context,
 )
-from skopu.binarizers.base import TaskBinarizer
+from skopu.binarizers.base import LinearBinarizer, TaskBinarizer
 from skopu.devices.registry import DEVICES, resolve_device
 
 
@@ -50,7 +50,7 @@ _PARTS_OF_MODEL = ("n_bits", "n_components", "weights", "weight_optimizer", "lea
 
 
 @dataclass(eq=False, repr=False)
-class SupervisedBinarizer(PartsMixin, TaskBinarizer):
+class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
     r"""Binary codes learned with the task, through a device that nobody can differentiate.
 
     Bits are independent Bernoulli variables with :math:`p = \sigma(Wx + b)` (equation 12 of

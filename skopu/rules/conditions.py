@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 
+from skopu._core.cuts import number_text, shortest_between
+
 
 class Condition(NamedTuple):
     """``X[:, feature] operator value`` with operator "<=", ">" or "="."""
@@ -28,11 +30,6 @@ class Condition(NamedTuple):
 def column(X, feature):
     """Return a column of a dense or CSC matrix, shape (n,)."""
     return X[:, [feature]].toarray().ravel() if issparse(X) else X[:, feature]
-
-
-def number_text(value):
-    """Return the shortest text that reads back as the same float."""
-    return repr(float(value)).removesuffix(".0")
 
 
 def make_conditions(X, weights, n_thresholds):
@@ -81,19 +78,3 @@ def _cuts(values, shares, n_thresholds):
         # The share of rows at or below each value but the last, nearest to each level.
         below = np.unique(np.abs(shares[:-1, None] - levels).argmin(axis=0))
     return [shortest_between(values[i], values[i + 1]) for i in below]
-
-
-def shortest_between(low, high):
-    """Return the decimal of fewest digits that lies near the middle of [low, high).
-
-    Cuts are read by people; any number there separates the same rows. Between whole numbers
-    that follow each other it is the lower one: "age <= 40".
-    """
-    if low == np.rint(low) and high == low + 1:
-        return float(low)
-    middle, quarter = low / 2 + high / 2, high / 4 - low / 4
-    for digits in range(1, 17):
-        cut = float(f"{middle:.{digits}g}")
-        if low <= cut < high and abs(cut - middle) <= quarter:
-            return cut
-    return float(low)
