@@ -34,3 +34,13 @@ def load_real():
             return data["X"].astype(np.float64), data["y"]
 
     return load
+
+
+@pytest.fixture(params=["cpu:0", "cuda"])
+def card(request):
+    """Name of a torch device: torch on the processor, and a card where there is one."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a graphics card, and torch sees none here")
+    return request.param

@@ -56,7 +56,7 @@ def spy_on_products(monkeypatch, product):
         calls.append(1)
         return product(*operands)
 
-    monkeypatch.setattr(gaussian, "choose_product", lambda n, kind: counted)
+    monkeypatch.setattr(gaussian, "choose_product", lambda *job: counted)
     return calls
 
 
@@ -112,7 +112,7 @@ class TestSameNumbers:
             "codes[0] = 1;"
             "floats = SimulatedOPU().project(codes, 700);"
             "print('torch' in sys.modules);"
-            "gaussian.choose_product = lambda n, kind: integer_product;"
+            "gaussian.choose_product = lambda *job: integer_product;"
             "integers = SimulatedOPU().project(codes, 700);"
             "print('torch' in sys.modules);"
             "print(*(hashlib.sha256(f.tobytes()).hexdigest() for f in (floats, integers)))"

@@ -112,7 +112,7 @@ def test_a_shallow_copy_goes_its_own_way(data):
 @pytest.fixture
 def rounded(monkeypatch):
     """Rounding to 7 bits, whatever the processor does well."""
-    monkeypatch.setattr(normal_equations, "integers_win", lambda kind: True)
+    monkeypatch.setattr(normal_equations, "integers_win", lambda *job: True)
 
 
 @pytest.mark.usefixtures("rounded")
@@ -133,7 +133,7 @@ class TestSevenBits:
 
     def test_nothing_is_rounded_where_nothing_is_gained(self, data, monkeypatch):
         """Oracle: float32, to the last bit."""
-        monkeypatch.setattr(normal_equations, "integers_win", lambda kind: False)
+        monkeypatch.setattr(normal_equations, "integers_win", lambda *job: False)
         found, expected = (in_parts(data, [100] * 5, gram) for gram in ("int7", "float32"))
         assert_same(found, expected, 0)
         assert not found.excess.any()

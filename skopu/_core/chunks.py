@@ -2,7 +2,8 @@
 
 Two sizes. What is made of a chunk of rows must fit memory: products of matrices run at full
 speed from a few hundred rows on, and 4096 rows of 4096 numbers take 128 MB in float64. What is
-done to a block of values elementwise, or read twice, should stay in the cache of a core.
+done to a block of values elementwise, or read twice, should stay in the cache of a core. What a
+card's memory holds is found out by trying.
 """
 
 from sklearn.utils import gen_batches
@@ -19,3 +20,53 @@ def row_chunks(n_rows, max_rows=CHUNK_ROWS):
 def cached_chunks(n_rows, n_columns, min_rows=1):
     """Yield slices of rows whose values stay in the cache."""
     return gen_batches(n_rows, max(min_rows, _CACHED_VALUES // n_columns))
+
+
+class Portions:
+    """Rows worked on at a time: half as many from where memory has not sufficed.
+
+    Parameters
+    ----------
+    place : Host
+        Whose memory it is.
+    max_rows : int
+    """
+
+    def __init__(self, place, max_rows):
+        self._place, self.max_rows = place, max(1, max_rows)
+
+    def run(self, task, rows):
+        """Call ``task`` with slices, one after the other, that make up the slice ``rows``.
+
+        A call that runs out of memory is made again with half of its rows: it must leave nothing
+        behind that a second one would not write over.
+        """
+        start = rows.start
+        while start < rows.stop:
+            part = slice(start, min(start + self.max_rows, rows.stop))
+            if self._fits(task, part):
+                start = part.stop
+
+    def _fits(self, task, part):
+        try:
+            task(part)
+            return True
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            lacking = str(error)
+        # Only here, where the error is gone, are the arrays of the call gone with it.
+        self._place.release()
+        n_rows = part.stop - part.start
+        if n_rows == 1:
+            raise MemoryError(
+                f"the memory of {self._place.name} does not hold what one row needs: use fewer "
+                f"components or bits, a smaller max_memory, or torch_device='cpu' ({lacking[:200]})"
+            )
+        self.max_rows = min(self.max_rows, n_rows // 2)
+        return False
+
+
+def is_out_of_memory(error):
+    """Whether an exception says so; torch's is a RuntimeError and known by its name."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

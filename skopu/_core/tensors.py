@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
+from skopu._core.places import resolve_torch_device
+
 
 class Inputs:
     """Rows of a dense or sparse matrix as tensors, made dense a few at a time.
@@ -17,7 +19,7 @@ class Inputs:
 
     def __init__(self, X, torch_device, dtype):
         self._sparse = X.astype(dtype) if issparse(X) else None
-        self._torch_device, self._dtype = torch_device, dtype
+        self._torch_device, self._dtype = resolve_torch_device(torch_device), dtype
         self._dense = None if issparse(X) else to_tensor(X, torch_device, dtype)
 
     def rows(self, indices):
@@ -36,7 +38,7 @@ def to_tensor(array, torch_device, dtype):
             f"X holds values beyond the range of {dtype}, in which the encoder is trained: use "
             "scaler='standard', or divide large columns by their largest value."
         )
-    return torch.tensor(array, device=torch_device)
+    return torch.tensor(array, device=resolve_torch_device(torch_device))
 
 
 def to_numpy(tensor):

@@ -51,7 +51,7 @@ class AutoencoderBinarizer(RestoringMixin, RowBinarizer):
     batch_size : int, default=128
         Rows in a minibatch; all rows if there are fewer.
     torch_device : str, default="cpu"
-        Where torch trains.
+        Where torch trains: "cpu", "cuda", or "auto", a graphics card where there is one.
     random_state : int, RandomState instance or None, default=None
         Source of the start and the minibatches.
     verbose : int, default=0

@@ -57,7 +57,7 @@ class DFABinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
     batch_size : int, default=128
         Rows in a minibatch; all rows if there are fewer.
     torch_device : str, default="cpu"
-        Where torch trains.
+        Where torch trains: "cpu", "cuda", or "auto", a graphics card where there is one.
     random_state : int, RandomState instance or None, default=None
         Source of the first weights, the feedback and the minibatches.
     verbose : int, default=0

@@ -148,7 +148,8 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
     dtype : {"float32", "float64"}, default="float32"
         Precision of the training; the codes' probabilities are float64 in any case.
     torch_device : str, default="cpu"
-        Where torch computes; the device of light is ``opu``.
+        Where torch computes: "cpu", "cuda", or "auto", a graphics card where there is one.
+        The device of light is ``opu``.
     random_state : int, RandomState instance or None, default=None
         Source of the start, the minibatches and the draws. The device has its own seed.
     verbose : int, default=0

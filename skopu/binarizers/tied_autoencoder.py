@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from skopu._core.places import resolve_torch_device
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import Inputs, to_numpy, to_tensor
 from skopu.training.epochs import MinibatchLoop
@@ -78,7 +79,9 @@ def train_tied_autoencoder(X, weights, settings, seed):
     trained : TrainedTiedAutoencoder
     """
     start_seed, batch_seed = draw_seeds(seed, 2)
-    model = TiedAutoencoder(X.shape[1], settings.n_bits, start_seed).to(settings.torch_device)
+    model = TiedAutoencoder(X.shape[1], settings.n_bits, start_seed).to(
+        resolve_torch_device(settings.torch_device)
+    )
     run = _TiedTraining(model, X, weights, settings, batch_seed).run()
     return TrainedTiedAutoencoder(
         to_numpy(model.weight), to_numpy(model.bias), run.history, run.n_iter

@@ -34,7 +34,7 @@ class CrossFittedOPUClassifier(LabelFit, ProbabilisticClassifier, CrossFitted):
         Rows in a minibatch; the whole training part of a fold if it has fewer. "auto": a 64th
         of it, from 64 to 128.
     torch_device : str, default="cpu"
-        Where torch computes.
+        Where torch computes: "cpu", "cuda", or "auto", a graphics card where there is one.
     random_state : int, RandomState instance or None, default=None
         Source of folds, start and minibatches.
     verbose : int, default=0

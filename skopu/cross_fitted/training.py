@@ -8,6 +8,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from skopu._core.interrupts import restoring, uninterrupted
+from skopu._core.places import resolve_torch_device
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import Inputs, to_numpy, to_tensor
 from skopu.forms.quadratic import QuadraticForm
@@ -133,7 +134,7 @@ def _start(rows, strengths, settings, seed):
         kappas=[strength.kappa for strength in repeated],
         encoder_penalties=[strength.encoder_penalty for strength in repeated],
         readout_penalties=[strength.readout_penalty for strength in repeated],
-    ).to(settings.torch_device)
+    ).to(resolve_torch_device(settings.torch_device))
 
 
 class _Training(AutogradLoop):
@@ -186,7 +187,7 @@ class _FoldRows:
     """The rows of every fold, in each scaling of the inputs: minibatches, and those held out."""
 
     def __init__(self, copies, targets, weights, folds, settings, seed):
-        device = settings.torch_device
+        device = resolve_torch_device(settings.torch_device)
         self._inputs = [Inputs(copy, device, "float32") for copy in copies]
         self._targets = to_tensor(targets, device, "float32")
         self._weights = to_tensor(weights / weights.mean(), device, "float32")

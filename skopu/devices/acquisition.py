@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 from sklearn.utils import gen_batches
 
+from skopu._core.places import is_tensor
 from skopu.exceptions import DeviceFault, DeviceLimitError, NotBinaryError, PassBudgetError
 
 # Of the caller or of the program, whatever the device calls a fault.
@@ -86,7 +87,8 @@ class _Call:
         # Both ways a copy. A driver may change what it is given, in place, and the codes are the
         # caller's, to be sent again or written down; it may answer with a view of the buffer that
         # the next frames go to, and its dtype may be that of another machine.
-        device, shown = self.device, self.codes[rows].copy()
+        device, shown = self.device, self.codes[rows]
+        shown = shown.clone() if is_tensor(shown) else shown.copy()
         with _taken_back(device) as take_back:
             answer = device._meter.lock.call(
                 lambda: self.ask(shown, rows), device.timeout, take_back
@@ -152,12 +154,14 @@ def _taken_back(device):
 
 def _own(answer, shape, device):
     """Return an answer as native floats, in memory that nobody else writes to."""
-    frames = np.asarray(answer)
+    frames = answer if is_tensor(answer) else np.asarray(answer)
     if frames.shape != shape:
         raise BadFrames(
             f"frames of shape {frames.shape} came back where {shape} was "
             "asked for (frames were dropped, or the region of interest is another)"
         )
+    if is_tensor(frames):
+        return frames  # of those who take tensors, and make them anew
     if frames.dtype.kind not in "fiub":
         raise BadFrames(f"frames of type {frames.dtype} came back, which are not intensities")
     is_wide = frames.dtype.kind == "f" and frames.dtype.itemsize > 4

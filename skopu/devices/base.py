@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
+from skopu._core.places import is_tensor, place_of, to_host
 from skopu.devices.acquisition import acquire
 from skopu.devices.meter import Metered
 from skopu.exceptions import DeviceLimitError, NotBinaryError
@@ -20,14 +21,14 @@ def check_codes(codes, argument="codes"):
 
     Parameters
     ----------
-    codes : array-like or sparse matrix of shape (n_samples, n_bits)
-        Booleans or numbers that are all 0 or 1.
+    codes : array-like, sparse matrix or Tensor of shape (n_samples, n_bits)
+        Booleans or numbers that are all 0 or 1. Tensors stay so, where they are.
     argument : str, default="codes"
         How the message calls them.
 
     Returns
     -------
-    codes : ndarray of shape (n_samples, n_bits), dtype uint8
+    codes : ndarray or Tensor of shape (n_samples, n_bits), dtype uint8
 
     Raises
     ------
@@ -38,7 +39,8 @@ def check_codes(codes, argument="codes"):
     """
     if sparse.issparse(codes):
         codes = codes.toarray()
-    codes = np.asarray(codes)
+    place = place_of(codes)
+    codes = place.put(codes)
     if codes.ndim != 2:
         raise ValueError(
             f"{argument} must have shape (n_samples, n_bits), got {codes.ndim} dimension(s); "
@@ -47,7 +49,7 @@ def check_codes(codes, argument="codes"):
     if codes.dtype == bool:
         return np.ascontiguousarray(codes).view(np.uint8)
     if not is_binary(codes):
-        strange = codes[(codes != 0) & (codes != 1)]
+        strange = to_host(codes[(codes != 0) & (codes != 1)])
         examples = ", ".join(str(value) for value in np.unique(strange[:1000].astype(str))[:3])
         raise NotBinaryError(
             f"{argument} must hold only 0 and 1, because a device displays binary patterns; "
@@ -55,11 +57,15 @@ def check_codes(codes, argument="codes"):
             "SupervisedBinarizer learns codes with the task, HyperplaneBinarizer needs no "
             "targets, OPURandomFeatures(binarize=0.0) thresholds each column."
         )
+    if place.is_card:
+        return place.cast(codes, "uint8").contiguous()
     return np.ascontiguousarray(codes, dtype=np.uint8)
 
 
 def is_binary(X):
     """Whether every value of a dense or sparse numeric array is 0 or 1."""
+    if is_tensor(X):
+        return bool(((X == 0) | (X == 1)).all())
     values = X.data if sparse.issparse(X) else np.asarray(X)
     if values.dtype == bool:
         return True
@@ -145,6 +151,7 @@ class OPUDevice(Metered, BaseEstimator):
 
     # Whether _project may change what it is given, or keep what it answers: then both are copied.
     _is_foreign = True
+    _takes_tensors = False  # whether ``_project`` is given torch tensors where they come
     _sleep = staticmethod(time.sleep)
 
     def __init_subclass__(cls, **kwargs):
@@ -153,7 +160,11 @@ class OPUDevice(Metered, BaseEstimator):
         places = {
             name: number for number, c in reversed([*enumerate(cls.__mro__)]) for name in vars(c)
         }
-        for name, caution in (("computable", False), ("_is_foreign", True)):
+        for name, caution in (
+            ("computable", False),
+            ("_is_foreign", True),
+            ("_takes_tensors", False),
+        ):
             if places[name] > min(places[answer] for answer in _ANSWERS):
                 setattr(cls, name, caution)
 
@@ -176,16 +187,17 @@ class OPUDevice(Metered, BaseEstimator):
 
         Parameters
         ----------
-        codes : array-like or sparse matrix of shape (n_samples, n_bits)
+        codes : array-like, sparse matrix or torch.Tensor of shape (n_samples, n_bits)
             Zeros and ones.
         n_components : int
             D, how many intensities to read; a larger D starts with the same ones.
 
         Returns
         -------
-        intensities : ndarray of shape (n_samples, n_components), dtype float32
+        intensities : ndarray or Tensor of shape (n_samples, n_components), dtype float32
             Raw :math:`|Rz|^2`, without the factor :math:`1/\sqrt{D}` of the features; float64
-            where the device answers in more digits. The memory is the caller's.
+            where the device answers in more digits. The memory is the caller's. A tensor, where
+            the codes are, if they are one.
 
         Raises
         ------
@@ -198,6 +210,8 @@ class OPUDevice(Metered, BaseEstimator):
         DeviceFault
             If the device fails, after all attempts.
         """
+        if is_tensor(codes) and not self._takes_tensors:
+            return place_of(codes).put(self.project(to_host(codes), n_components))
         codes = check_codes(codes)
         self.check_size(codes.shape[1], n_components)
         return acquire(
@@ -228,7 +242,7 @@ class OPUDevice(Metered, BaseEstimator):
         intensities : ndarray of shape (n_frames, P), float32 or float64
             :math:`|E + r|^2` as the camera gives it.
         """
-        codes = check_codes(codes)
+        codes = check_codes(to_host(codes))
         n_pixels = int(np.ceil(n_components * oversampling))
         self.check_size(codes.shape[1], n_pixels)
         # One row of the reference for each frame, or one for all.

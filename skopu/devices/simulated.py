@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import fft
 
+from skopu._core.places import HOST, find_place, is_tensor, place_of
 from skopu._core.validation import Interval, StrOptions, validate_params
 from skopu.devices.base import OPUDevice
 from skopu.devices.gaussian import GaussianMedium
@@ -68,6 +69,9 @@ class SimulatedOPU(OPUDevice):
     n_jobs : int or None, default=None
         Threads. None: as many as OpenMP would use (``OMP_NUM_THREADS``, ``threadpoolctl``),
         -1: all processors.
+    torch_device : str, default="cpu"
+        Where codes are projected: "cpu", "cuda", "cuda:1", or "auto", a graphics card where there
+        is one. Torch tensors are projected where they are, whatever this says.
 
     Attributes
     ----------
@@ -97,8 +101,16 @@ class SimulatedOPU(OPUDevice):
     it right and faster than float32, otherwise a float32 product, with the same result. Jobs
     too small to be worth loading torch for are done in float32 if it is not loaded already.
 
-    The figures are printed by ``python benchmarks/projection.py`` and
-    ``python benchmarks/large_projection.py``.
+    **On a card** the Gaussian medium gives the same numbers, to the last bit: its sums are whole
+    numbers there too. The structured one is rounded otherwise by another Fourier transform, to
+    1e-5 of the largest intensity or better, and a camera's noise comes from the card's own
+    generator. A torch tensor is answered by one, on the same device, without a copy to the host;
+    anything else by a numpy array. R is made by the host and copied once, if it takes no more than
+    ``max_memory``: raise that to what the card has. Where a call lacks memory, its rows are cut in
+    halves until they fit.
+
+    The figures are printed by ``python benchmarks/projection.py``,
+    ``python benchmarks/large_projection.py`` and ``python benchmarks/gpu.py``.
 
     References
     ----------
@@ -126,11 +138,12 @@ class SimulatedOPU(OPUDevice):
     ((4, 100000), 'structured')
     """
 
-    _is_foreign = False
+    _is_foreign, _takes_tensors = False, True
     _parameter_constraints = {
         "medium": [StrOptions({"gaussian", "structured", "auto"})],
         "max_memory": [Interval(Real, 0, None, closed="left")],
         "n_jobs": [Integral, None],
+        "torch_device": [str],
     }
 
     random_state: object = 0
@@ -141,6 +154,7 @@ class SimulatedOPU(OPUDevice):
     medium: str = "gaussian"
     max_memory: object = 2**30
     n_jobs: object = None
+    torch_device: str = "cpu"
 
     @property
     def known_matrix(self):
@@ -180,38 +194,39 @@ class SimulatedOPU(OPUDevice):
         return self._open(n_bits, n_components).matrix()
 
     def _project(self, codes, n_components):
-        intensities = self._intensities(codes, n_components)
+        place = place_of(codes) if is_tensor(codes) else find_place(self.torch_device)
+        medium = self._open(codes.shape[1], n_components, place)
         if self.camera is None:
-            return intensities
-        # The camera sees the reference beam too.
-        reference_power = self._open(codes.shape[1], n_components).reference_power
-        return self._sensor().read(intensities + reference_power) - reference_power
+            return medium.intensities(codes, self.n_jobs)
+        # The camera is where the light is; it sees the reference beam too.
+        intensities = medium.intensities(place.put(codes), self.n_jobs)
+        reference_power = float(medium.reference_power)
+        frames = self._sensor(place).read(intensities + reference_power) - reference_power
+        return place_of(codes).put(frames)
 
     def _interfere(self, codes, n_components, reference, n_pixels):
         light = _on_pixels(self._field(codes, n_components), n_pixels)
         light += np.asarray(reference, dtype=light.dtype)
         intensities = light.real**2 + light.imag**2
-        return intensities if self.camera is None else self._sensor().read(intensities)
+        return intensities if self.camera is None else self._sensor(HOST).read(intensities)
 
     def _field(self, codes, n_components):
         """Rz, (n_codes, D); complex128 unless a camera makes the digits beyond 7 worthless."""
-        dtype = np.complex128 if self.camera is None else np.complex64
+        dtype = "complex128" if self.camera is None else "complex64"
         return self._open(codes.shape[1], n_components).field(codes, dtype, self.n_jobs)
 
-    def _intensities(self, codes, n_components):
-        return self._open(codes.shape[1], n_components).intensities(codes, self.n_jobs)
-
-    def _sensor(self):
+    def _sensor(self, place):
         """State of the camera; begins with the first frame."""
         kept = getattr(self, "_kept_sensor", None)
-        if kept is None or kept.camera is not self.camera:
-            kept = self._kept_sensor = Sensor(self.camera)
+        if kept is None or kept.camera is not self.camera or kept.place != place:
+            kept = self._kept_sensor = Sensor(self.camera, place)
         return kept
 
-    def _open(self, n_bits, n_components):
-        """Return the medium for a size; the last one is kept."""
+    def _open(self, n_bits, n_components, place=None):
+        """Return the medium for a size, where ``torch_device`` says; the last one is kept."""
+        place = find_place(self.torch_device) if place is None else place
         asked = (self.medium, _check_seed(self.random_state), n_bits, n_components)
-        key = (*asked, self.max_memory)
+        key = (*asked, self.max_memory, place)
         kept_key, medium = getattr(self, "_kept", (None, None))
         if key != kept_key:
             validate_params(self)

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import fft
 
+from skopu._core.chunks import Portions
+from skopu._core.places import HOST, place_of
 from skopu.devices.threads import count_threads, run_tasks, slices
 from skopu.devices.tiles import random_words
 
@@ -13,6 +15,7 @@ _PHASES = np.array([1, 1j, -1, -1j], dtype=np.complex64)
 # scipy transforms four lines at once with vector instructions; those of a table are many.
 _ROWS = 4
 _BUFFER_VALUES = 2**16  # shorter lines are transformed by so many values
+_CARD_VALUES = 2**25  # what a card transforms at a time
 _LONGEST_LINE = 2**15  # a longer one is made a table, which stays in the cache
 _PERMUTATION, _PHASE = 1, 2  # streams of random bits
 
@@ -31,65 +34,89 @@ class StructuredMedium:
     seed, n_bits, n_components : int
     max_memory : float
         Bytes that the phases may take; beyond, they are made again whenever they are needed.
+    place : Host, default=HOST
+        Where the transforms are made. A card's are rounded otherwise: answers agree to 1e-5 or
+        better of the largest.
     """
 
     reference_power = np.float32(0.5)
 
-    def __init__(self, seed, n_bits, n_components, max_memory):
+    def __init__(self, seed, n_bits, n_components, max_memory, place=HOST):
         self.seed = seed
         self.n_bits = n_bits
-        self.n_components = n_components
+        self.n_components, self.place = n_components, place
         self.shape = choose_shape(n_bits)
         self.n_positions = int(np.prod(self.shape))
         keys = random_words(n_bits, seed, stream=_PERMUTATION)
-        self._order = np.argsort(keys, kind="stable")  # of the bits, along the positions
+        # Of the bits, along the positions.
+        self._order = place.put(np.argsort(keys, kind="stable"))
         n_blocks = -(-n_components // self.n_positions)
         self._is_stored = n_blocks * n_bits * _REFERENCE.itemsize <= max_memory
         self._stored = {}
 
     def field(self, codes, dtype, n_jobs=None):
         """E of codes (n, k), without the reference, of a complex dtype and shape (n, D)."""
-        field = np.empty((len(codes), self.n_components), dtype=dtype)
-        self._fill(codes, field, 0, np.copyto, n_jobs)
+        field = place_of(codes).empty((len(codes), self.n_components), dtype)
+        self._fill(codes, field, 0, _copy, n_jobs)
         return field
 
     def intensities(self, codes, n_jobs=None):
-        """|E + b|^2 - 1/2 of codes (n, k), float32 of shape (n, D)."""
-        intensities = np.empty((len(codes), self.n_components), dtype=np.float32)
+        """|E + b|^2 - 1/2 of codes (n, k), float32 of shape (n, D), where the codes are."""
+        intensities = place_of(codes).empty((len(codes), self.n_components), "float32")
         self._fill(codes, intensities, _REFERENCE, _detect, n_jobs)
         return intensities
 
     def _fill(self, codes, out, reference, finish, n_jobs):
         """Let ``finish`` turn the light of each block of components into columns of ``out``."""
-        n_rows = 1
-        if len(self.shape) == 1:
-            n_rows = _ROWS * max(1, _BUFFER_VALUES // (_ROWS * self.n_positions))
+        place, n_rows = self.place, self._rows_at_a_time()
+        portions = Portions(place, n_rows)
 
         def work(tasks):
-            buffer = np.empty((n_rows, self.n_positions), dtype=np.complex64)
-            for rows in tasks:
-                ordered = np.take(codes[rows], self._order, axis=1, mode="clip").view(np.int8)
+            buffer = None if place.is_card else place.empty((n_rows, self.n_positions), "complex64")
+
+            def do(rows):
+                ordered = self._ordered(codes[rows])
                 for components in slices(self.n_components, self.n_positions):
                     light = self._light(ordered, components, reference, buffer)
-                    finish(out[rows, components], light[:, : components.stop - components.start])
+                    light = light[:, : components.stop - components.start]
+                    finish(out[rows, components], light)
 
-        run_tasks(work, slices(len(codes), n_rows), count_threads(n_jobs))
+            for all_rows in tasks:
+                portions.run(do, all_rows)
+
+        n_threads = 1 if place.is_card else count_threads(n_jobs)
+        run_tasks(work, slices(len(codes), n_rows), n_threads)
+
+    def _rows_at_a_time(self):
+        if self.place.is_card:
+            return max(1, _CARD_VALUES // self.n_positions)
+        if len(self.shape) == 1:
+            return _ROWS * max(1, _BUFFER_VALUES // (_ROWS * self.n_positions))
+        return 1
+
+    def _ordered(self, codes):
+        """Bits (n, k) along the positions, at the place."""
+        if self.place.is_card:
+            return self.place.put(codes)[:, self._order].view(self.place.xp.int8)
+        return np.take(codes, self._order, axis=1, mode="clip").view(np.int8)
 
     def _light(self, ordered, components, reference, buffer):
-        """Transform the permuted bits (n, k), in the buffer."""
-        if len(self.shape) == 1:
+        """Transform the permuted bits (n, k), in the buffer if there is one."""
+        place, (n_codes, n_bits) = self.place, ordered.shape
+        if buffer is None:
+            buffer = place.empty((n_codes, self.n_positions), "complex64")
+        elif len(self.shape) == 1:
             # Rows are made up to fours, so that each goes through the same instructions.
-            buffer = buffer[: -(-len(ordered) // _ROWS) * _ROWS]
-        n_codes, n_bits = ordered.shape
-        buffer[:, 0] = reference
+            buffer = buffer[: -(-n_codes // _ROWS) * _ROWS]
+        buffer[:, 0] = complex(reference)
         # A phase or nothing: as integers of the same 64 bits, since 0 and 1 are so in both.
-        phases = self._phases(components.start // self.n_positions).view(np.int64)
-        np.multiply(ordered, phases, out=buffer.view(np.int64)[:n_codes, 1 : n_bits + 1])
+        integers = place.xp.int64
+        phases = self._phases(components.start // self.n_positions).view(integers)
+        place.xp.multiply(ordered, phases, out=buffer.view(integers)[:n_codes, 1 : n_bits + 1])
         buffer[:, n_bits + 1 :] = 0
         buffer[n_codes:] = 0
         table = buffer.reshape(-1, *self.shape)
-        axes = tuple(range(1, table.ndim))
-        light = fft.fftn(table, axes=axes, overwrite_x=True, workers=1)
+        light = place.fft(table, tuple(range(1, table.ndim)))
         return light.reshape(buffer.shape)[:n_codes]
 
     def _phases(self, block):
@@ -97,7 +124,7 @@ class StructuredMedium:
         if phases is None:
             words = random_words(-(-self.n_bits // 32), self.seed, block, stream=_PHASE)
             digits = (words.view(np.uint8)[:, None] >> np.array([0, 2, 4, 6], np.uint8)) & 3
-            phases = _PHASES[digits.ravel()[: self.n_bits]]
+            phases = self.place.put(_PHASES[digits.ravel()[: self.n_bits]])
             if self._is_stored:
                 self._stored[block] = phases
         return phases
@@ -112,7 +139,15 @@ def choose_shape(n_bits):
 
 
 def _detect(intensities, light):
-    parts = light.view(np.float32)
-    np.square(parts, out=parts)
-    np.add(parts[:, 0::2], parts[:, 1::2], out=intensities)
+    place = place_of(light)
+    parts = light.view(place.xp.float32)
+    place.xp.square(parts, out=parts)
+    if place_of(intensities) == place:
+        place.xp.add(parts[:, 0::2], parts[:, 1::2], out=intensities)
+    else:
+        intensities[...] = place_of(intensities).put(parts[:, 0::2] + parts[:, 1::2])
     intensities -= StructuredMedium.reference_power
+
+
+def _copy(field, light):
+    field[...] = place_of(field).put(light)

@@ -70,7 +70,7 @@ class DFAClassifier(LabelFit, ProbabilisticClassifier, DFANetwork):
     warm_start : bool, default=False
         Go on from the weights of the last ``fit``, with the same feedback.
     torch_device : str, default="cpu"
-        Where torch trains.
+        Where torch trains: "cpu", "cuda", or "auto", a graphics card where there is one.
     random_state : int, RandomState instance or None, default=None
         Source of the first weights, the feedback and the minibatches.
     verbose : int, default=0

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.optim import Adam
 
+from skopu._core.places import resolve_torch_device
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import to_numpy
 from skopu.dfa.feedback import encode_errors, feedback_surrogate
@@ -61,7 +62,7 @@ def train_feedback_network(network, feedback, rows, loss, settings, seed, moment
     """
     split_seed, batch_seed = draw_seeds(seed, 2)
     data = TrainingRows(rows.X, rows.Y, rows.weights, settings, "float32", split_seed)
-    network = network.to(settings.torch_device)
+    network = network.to(resolve_torch_device(settings.torch_device))
     batch_size = min(settings.batch_size, data.n_rows)
     optimizer = _make_optimizer(network, settings, batch_size, moments)
     decay = DECAYS[settings.learning_rate]

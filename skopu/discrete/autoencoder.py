@@ -61,7 +61,7 @@ class BinaryAutoencoder(RestoringMixin, RowBinarizer):
     batch_size : int, default=64
         Rows in a minibatch, two or more; all rows if there are fewer.
     torch_device : str, default="cpu"
-        Where torch computes.
+        Where torch computes: "cpu", "cuda", or "auto", a graphics card where there is one.
     random_state : int, RandomState instance or None, default=None
         Source of the start, the noise and the minibatches.
     verbose : int, default=0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skopu._core.places import resolve_torch_device
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import Inputs, to_numpy, to_tensor
 from skopu.discrete.autoencoder_network import Autoencoder
@@ -47,7 +48,7 @@ def train_autoencoder(X, weights, settings, seed, activation="sign"):
     trained : TrainedAutoencoder
     """
     start_seed, noise_seed, batch_seed = draw_seeds(seed, 3)
-    device = settings.torch_device
+    device = resolve_torch_device(settings.torch_device)
     hidden = np.atleast_1d(settings.hidden_layer_sizes).astype(int).tolist()
     model = Autoencoder(
         [X.shape[1], *hidden, settings.n_bits, *hidden[::-1], X.shape[1]],

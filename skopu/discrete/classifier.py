@@ -77,7 +77,7 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEst
     early_stopping, validation_fraction, n_iter_no_change
         Rows held out that end training and choose the state, as in :class:`SupervisedBinarizer`.
     torch_device : str, default="cpu"
-        Where torch trains.
+        Where torch trains: "cpu", "cuda", or "auto", a graphics card where there is one.
     random_state : int, RandomState instance or None, default=None
         Source of the start, the minibatches and the noise.
     verbose : int, default=0

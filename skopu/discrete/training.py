@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from skopu._core.places import resolve_torch_device
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import to_numpy
 from skopu.discrete.layers import BinaryLinear, sign
@@ -123,12 +124,12 @@ def train_binary_network(X, targets, weights, hidden, settings, seed):
     _check_rows(data, settings)
     network = BinaryNetwork(
         [X.shape[1], *hidden, targets.shape[1]],
-        torch.Generator(settings.torch_device).manual_seed(network_seed),
+        torch.Generator(resolve_torch_device(settings.torch_device)).manual_seed(network_seed),
         normalization=settings.normalization,
         quantizer=resolve_penalty(settings.penalty),
         method=settings.weight_optimizer,
         adaptive_noise=settings.adaptive_noise,
-    ).to(settings.torch_device)
+    ).to(resolve_torch_device(settings.torch_device))
     decay = cosine_decay if settings.learning_rate == "cosine" else no_decay
     optimizer = make_binary_optimizer(
         network, settings.learning_rate_init, settings.gamma, settings.tau

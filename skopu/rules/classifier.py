@@ -67,7 +67,7 @@ class NeuralDNFClassifier(LabelFit, Prediction, ClassifierMixin, BaseEstimator):
     batch_size : int, default=128
         Rows in a minibatch; all rows if there are fewer.
     torch_device : str, default="cpu"
-        Where torch computes.
+        Where torch computes: "cpu", "cuda", or "auto", a graphics card where there is one.
     random_state : int, RandomState instance or None, default=None
         Source of the start, the noise and the minibatches.
     verbose : int, default=0

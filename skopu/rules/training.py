@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skopu._core.places import resolve_torch_device
 from skopu._core.random import draw_seeds
 from skopu.rules.network import DNF
 from skopu.training.epochs import MinibatchLoop
@@ -47,7 +48,7 @@ def train_dnf(literals, targets, weights, settings, seed):
     trained : TrainedDNF
     """
     start_seed, batch_seed = draw_seeds(seed, 2)
-    device = settings.torch_device
+    device = resolve_torch_device(settings.torch_device)
     absent = torch.tensor(1 - literals, dtype=torch.float32, device=device)
     targets = torch.tensor(targets, dtype=torch.float32, device=device)
     weights = torch.tensor(weights / weights.mean(), dtype=torch.float32, device=device)

@@ -10,6 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from skopu._core.interrupts import restoring
+from skopu._core.places import resolve_torch_device
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import to_numpy
 from skopu.exceptions import DeviceFault
@@ -160,7 +161,11 @@ def _unpack(state, settings):
     """Return what an earlier training left, or the state of one that has not begun."""
     if state is None:
         return {"penalty": None, "errors": {}, "run": None, "model": None, "n_passes": 0}
-    return torch.load(io.BytesIO(state), map_location=settings.torch_device, weights_only=True)
+    return torch.load(
+        io.BytesIO(state),
+        map_location=resolve_torch_device(settings.torch_device),
+        weights_only=True,
+    )
 
 
 def _resolve_max_iter(settings, gradient, n_rows):
@@ -179,7 +184,7 @@ def _make_model(encoder, device, gradient, objective, settings, seed, state):
         exact = ExactModel if settings.weights == "real" else BinaryExactModel
         return exact(
             encoder, objective.loss, objective.kappa, state["penalty"], settings.readout_penalty
-        ).to(settings.torch_device)
+        ).to(resolve_torch_device(settings.torch_device))
     return JointModel(
         encoder,
         device,
@@ -189,10 +194,10 @@ def _make_model(encoder, device, gradient, objective, settings, seed, state):
         encoder_penalty=state["penalty"],
         readout_penalty=settings.readout_penalty,
         learn_gamma=settings.learn_gamma,
-        generator=torch.Generator(settings.torch_device).manual_seed(seed),
+        generator=torch.Generator(resolve_torch_device(settings.torch_device)).manual_seed(seed),
         # Passes of an earlier fit that a device ended before there was anything to go on from.
         n_lost=state["n_passes"],
-    ).to(settings.torch_device)
+    ).to(resolve_torch_device(settings.torch_device))
 
 
 def _make_loop(model, data, settings, max_iter, seed, resume):

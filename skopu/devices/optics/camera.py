@@ -7,6 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from skopu._core.places import HOST, to_host
 from skopu._core.validation import Interval, StrOptions
 from skopu.exceptions import CameraWarning
 
@@ -110,11 +111,14 @@ class Sensor:
     ----------
     camera : Camera
         What to be; later changes of its parameters, but for the seed, take effect.
+    place : Host, default=HOST
+        Where the light is, whose generator makes the noise.
     """
 
-    def __init__(self, camera):
-        self.camera = camera
+    def __init__(self, camera, place=HOST):
+        self.camera, self.place = camera, place
         self._rng = np.random.default_rng(camera.random_state)
+        self._noise = self._rng if not place.is_card else place.generator(camera.random_state)
         self._log_power = 0.0
         self._warned = set()
 
@@ -123,17 +127,18 @@ class Sensor:
 
         Parameters
         ----------
-        intensities : ndarray of shape (n_frames, n_pixels)
+        intensities : ndarray or Tensor of shape (n_frames, n_pixels)
             True ones, not changed.
 
         Returns
         -------
-        intensities : ndarray of shape (n_frames, n_pixels), dtype float32
+        intensities : ndarray or Tensor of shape (n_frames, n_pixels), dtype float32
         """
-        camera = self.camera
+        camera, place = self.camera, self.place
         camera._validate_params()
-        dead = self._dead(intensities.shape[1])
-        electrons = np.multiply(intensities, self._power(len(intensities)), dtype=np.float32)
+        dead = place.put(self._dead(intensities.shape[1]))
+        power = place.put(self._power(len(intensities)))
+        electrons = place.cast(intensities * power, "float32")
         exposure = camera.exposure
         if exposure == "auto":
             exposure = _automatic(electrons, camera.full_well)
@@ -141,7 +146,7 @@ class Sensor:
         lit = electrons.any(axis=1)  # a frame without light is dark for no fault of the exposure
         self._add_noise(electrons)
         electrons[:, dead] = 0
-        wells = _digitize(electrons, camera)
+        wells = self._digitize(electrons)
         self._diagnose(wells[lit][:, ~dead])
         wells *= np.float32(camera.gain * camera.full_well / exposure)
         return wells
@@ -165,19 +170,35 @@ class Sensor:
     def _add_noise(self, electrons):
         variance = np.float32(self.camera.read_noise**2)
         if self.camera.shot_noise:
-            variance = electrons + variance
-        elif not variance:
+            deviation = self.place.xp.sqrt(electrons + variance)
+        elif variance:
+            deviation = np.sqrt(variance)
+        else:
             return
-        noise = self._rng.standard_normal(electrons.shape, dtype=np.float32)
-        electrons += np.multiply(noise, np.sqrt(variance), out=noise)
+        noise = self.place.normal(self._noise, electrons.shape)
+        noise *= deviation
+        electrons += noise
+
+    def _digitize(self, electrons):
+        """Fractions of a full well as counted, in place."""
+        camera, xp = self.camera, self.place.xp
+        electrons /= np.float32(camera.full_well)
+        xp.clip(electrons, 0, 1, out=electrons)
+        if camera.bits is not None:
+            levels = np.float32(2**camera.bits - 1)
+            electrons *= levels
+            xp.round(electrons, out=electrons)
+            electrons /= levels
+        return electrons
 
     def _diagnose(self, wells):
         """Warn, once of each kind, when the exposure does not fit the light."""
-        if not wells.size:
+        if not len(wells) or not wells.shape[1]:
             return
-        if (saturated := np.mean(wells >= 1)) > _MOST_SATURATED:
+        n_pixels = len(wells) * wells.shape[1]
+        if (saturated := float((wells >= 1).sum()) / n_pixels) > _MOST_SATURATED:
             self._tell("saturated", saturated, "full scale", "shorter exposure or larger full_well")
-        if (dark := np.mean(wells <= 0)) > _MOST_DARK:
+        if (dark := float((wells <= 0).sum()) / n_pixels) > _MOST_DARK:
             self._tell("too dark", dark, "zero", "longer exposure or more bits")
 
     def _tell(self, kind, fraction, reading, remedy):
@@ -196,20 +217,8 @@ class Sensor:
 
 def _automatic(intensities, full_well):
     """Exposure that puts the bright pixels just below the full well."""
-    pixels = intensities.ravel()
+    pixels = intensities.reshape(-1)
     # An odd step does not stay on one phase of a fringe pattern.
-    pixels = pixels[:: (len(pixels) // _MOST_LOOKED_AT) | 1]
+    pixels = to_host(pixels[:: (len(pixels) // _MOST_LOOKED_AT) | 1])
     bright = np.quantile(pixels, _BRIGHT)
     return _LEVEL * full_well / bright if bright > 0 else 1.0
-
-
-def _digitize(electrons, camera):
-    """Fractions of a full well as counted, in place."""
-    electrons /= np.float32(camera.full_well)
-    np.clip(electrons, 0, 1, out=electrons)
-    if camera.bits is not None:
-        levels = np.float32(2**camera.bits - 1)
-        electrons *= levels
-        np.rint(electrons, out=electrons)
-        electrons /= levels
-    return electrons
