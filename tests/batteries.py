@@ -9,7 +9,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from laboratory import (
     DRIVERS,
     Driver,
     InnerCalls,
+    Lines,
     choose_calls,
     ctrl_c_after,
     disk_of,
@@ -105,7 +106,7 @@ WARM = {
     "quadratic": clone(LONG).set_params(gradient="quadratic"),
     "binary weights": clone(LONG).set_params(weights="binary", opu=BlackBox()),
     "stopped early": clone(LONG).set_params(early_stopping=True),
-    "EndToEndOPURegressor": EndToEndOPURegressor(LONG, n_draws=2),
+    "EndToEndOPURegressor": EndToEndOPURegressor(clone(LONG).set_params(opu=BlackBox()), n_draws=2),
     "EndToEndOPUClassifier": EndToEndOPUClassifier(LONG, prediction="threshold"),
 }
 
@@ -200,12 +201,68 @@ def signals_in_a_fit(rng):
     model = fresh(WARM[name]).set_params(warm_start=True)
     for number in range(50):
         delay = float(rng.uniform(1e-4, seconds)) if number < 5 else 60.0
-        with warnings.catch_warnings(record=True, action="always") as told:
-            _, came = ctrl_c_after(delay, partial(model.fit, *rows))
-        if not came and not any(issubclass(t.category, InterruptedFitWarning) for t in told):
+        if not was_cut(model, lambda m, wait=delay: ctrl_c_after(wait, partial(m.fit, *rows))[1]):
             break
     check_same(outcome(model, X), expected, f"{name}, after {number} interruptions")
     return max(1, number)
+
+
+def was_cut(model, fit):
+    """Whether Ctrl-C has cut a fit; ``fit(model)`` says if the ``KeyboardInterrupt`` came out.
+
+    It may also come out when the fit is over, before the caller can know: the model is then whole.
+    """
+    before = vars(model)
+    with warnings.catch_warnings(record=True, action="always") as told:
+        came = fit(model)
+    is_new = vars(model) is not before  # a fit takes effect by one assignment of all attributes
+    if came:
+        return not is_new
+    return any(issubclass(warning.category, InterruptedFitWarning) for warning in told)
+
+
+def signal_at_a_line(rng):
+    """Ctrl-C at one line of a fit, and a fit that goes on. Oracle: the fit without, its passes."""
+    name = str(rng.choice(list(WARM)))
+    for number in rng.integers(1, len(short_fit(name)[1]) + 1, size=8):
+        check_line(name, int(number))
+    return 8
+
+
+def check_line(name, number):
+    """Send Ctrl-C at that line of a fit, complete it, compare; return the place of the line."""
+    model, rows, lines = short(name), data(WARM[name]), Lines(number)
+
+    def fit(model):
+        try:
+            with lines:
+                model.fit(*rows)
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    if was_cut(model, fit):
+        assert not was_cut(model, lambda m: m.fit(*rows) is None)
+    where = f"{name}, line {number}, {lines.places}"
+    check_same(outcome(model, X), short_fit(name)[0], where)
+    assert model.n_iter_ == 3, where
+    return "".join(lines.places)  # none if the fit was shorter: it depends on the garbage collector
+
+
+def short(name):
+    """A model to interrupt at will: three minibatches."""
+    owner = "binarizer__" if name.startswith("EndToEnd") else ""
+    return fresh(WARM[name]).set_params(warm_start=True, **{f"{owner}max_iter": 3})
+
+
+@cache
+def short_fit(name):
+    """Outcome of the fit that nobody interrupts, and the places of all lines that it runs."""
+    rows = data(WARM[name])
+    expected = outcome(short(name).fit(*rows), X)
+    with Lines() as lines:
+        short(name).fit(*rows)
+    return expected, lines.places
 
 
 def faults_of_a_machine(rng):
@@ -424,6 +481,7 @@ BATTERIES = {
     "a fit: no memory at an inner call": no_memory_in_a_fit,
     "a fit: Ctrl-C at an inner call": ctrl_c_in_a_fit,
     "a fit: signals, then warm_start": signals_in_a_fit,
+    "a fit: a signal at a line, then warm_start": signal_at_a_line,
     "a fit: faults of the machine": faults_of_a_machine,
     "a fit: threads on one machine": threads_on_a_device,
     "drivers and memory": drivers,

@@ -201,6 +201,46 @@ class InnerCalls:
             raise self.error(f"injected into call {self.n}, of {code.co_qualname}")
 
 
+class Lines:
+    """Counts the lines of the package that are run, and sends the signal of Ctrl-C at one of them.
+
+    No place is left out: what a signal at a random time meets once in a thousand is met at will.
+
+    Parameters
+    ----------
+    number : int or None
+        Of the line; None: none.
+
+    Attributes
+    ----------
+    places : list of str
+        Function of the line and its number in the file; of all lines, if ``number`` is None.
+    """
+
+    def __init__(self, number=None):
+        self.number, self.n, self.places = number, 0, []
+
+    def __enter__(self):
+        self._before = sys.gettrace()
+        sys.settrace(self._see)
+        return self
+
+    def __exit__(self, *error):
+        sys.settrace(self._before)
+
+    def _see(self, frame, event, argument):
+        if event == "call":
+            return self._see if frame.f_code.co_filename.startswith(_PACKAGE) else None
+        if event == "line":
+            self.n += 1
+            if self.number in (None, self.n):
+                self.places.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+            if self.n == self.number:
+                sys.settrace(None)
+                signal.raise_signal(signal.SIGINT)
+        return self._see
+
+
 def choose_calls(functions, n, rng):
     """Numbers of ``n`` calls, one for each of as many functions if there are.
 

@@ -231,17 +231,17 @@ def test_other_errors_are_raised():
         loop.run()
 
 
+class Explodes(Descent):
+    """Has an infinite loss from the tenth minibatch on."""
+
+    def compute(self):
+        super().compute()
+        if self.n_done >= 9:
+            self.error = self.error * torch.inf
+
+
 def test_divergence_goes_back_to_the_best_state():
     """Oracle: the weights before the loss was infinite."""
-
-    class Explodes(Descent):
-        def compute(self):
-            super().compute()
-            if self.n_done < 9:
-                self.last = self.weight.detach().clone()
-            else:
-                self.error = self.error * torch.inf
-
     loop, module = start(Explodes)
     with pytest.warns(ConvergenceWarning, match="not finite at iteration 10"):
         loop.run()
@@ -263,20 +263,22 @@ def test_patience():
     assert loop.run().n_iter == 13
 
 
-def test_patience_that_ended_as_the_run_was_cut():
+@pytest.mark.parametrize(("kind", "n_iter"), [(Stuck, 13), (Explodes, 10)])
+def test_what_ended_as_the_run_was_cut(kind, n_iter):
     """Oracle: the run that nobody cut; it used to go on to the next record."""
 
-    class CutThere(Stuck):
-        def _is_hopeless(self, mean_loss):
-            if self.n_done == 13:
+    class CutThere(kind):
+        def _is_hopeless(self):
+            if self.n_done == n_iter:
                 raise KeyboardInterrupt
-            return super()._is_hopeless(mean_loss)
+            return super()._is_hopeless()
 
-    loop, module = start(CutThere, patience=3)
-    with pytest.warns(InterruptedFitWarning, match="at iteration 13 of 40"):
+    patience = 3 if kind is Stuck else None
+    loop, module = start(CutThere, patience=patience)
+    with pytest.warns(InterruptedFitWarning, match=f"at iteration {n_iter} of 40"):
         state = loop.run().state
-    again = Stuck(module, Draws(), max_iter=40, share=1.0, patience=3, resume=state)
-    assert again.run().n_iter == 13
+    again = kind(module, Draws(), max_iter=40, share=1.0, patience=patience, resume=state)
+    assert again.run().n_iter == n_iter
 
 
 def test_a_finished_run_goes_on():

@@ -17,28 +17,28 @@ def whole(fit):
     The method sees a stand-in with the same attributes, except that a fit that starts anew (not
     ``partial_fit``, and not under ``warm_start=True``) finds none of those that end in an
     underscore. What the method returns is returned, the estimator in the place of the stand-in.
-    Attributes named in the class's ``_carried`` go over to the estimator even if the
-    method fails: what a next fit needs to go on.
+    Attributes named in the class's ``_carried`` are what the next fit needs to complete this one:
+    they go over to the estimator if the method fails, and are gone if it does not.
 
     Put it below ``fit_context``.
     """
 
     @wraps(fit)
     def fit_whole(self, *args, **kwargs):
-        side = object.__new__(type(self))
+        side, carried = object.__new__(type(self)), getattr(self, "_carried", ())
         goes_on = fit.__name__ == "partial_fit" or getattr(self, "warm_start", False)
         side.__dict__.update(vars(self) if goes_on else _settings(self))
         try:
             with _plain_torch():
                 result = fit(side, *args, **kwargs)
+            attributes = {n: v for n, v in vars(side).items() if n not in carried}
         except BaseException as error:
             if any(kept is side for kept in getattr(error, "_fits_to_keep", ())):
                 self.__dict__ = side.__dict__
             else:
-                names = getattr(self, "_carried", ())
-                self.__dict__.update({n: vars(side)[n] for n in names if n in vars(side)})
+                self.__dict__.update({n: v for n, v in vars(side).items() if n in carried})
             raise
-        self.__dict__ = side.__dict__
+        self.__dict__ = attributes
         return self if result is side else result
 
     return fit_whole

@@ -33,17 +33,19 @@ from skopu.binarizers.base import LinearBinarizer, TaskBinarizer
 from skopu.devices.registry import DEVICES, resolve_device
 
 
-class _Unfinished(NamedTuple):
+class _Left(NamedTuple):
     """What a fit leaves for the next one to go on from.
 
     ``model`` is what must stay the same; ``state`` is that of ``train_encoder``, None if there is
-    nothing to go on from.
+    nothing to go on from. ``is_whole`` says that the fit ended well: the next one adds a run if
+    this one's was finished, and otherwise only completes it.
     """
 
     model: dict
     seeds: tuple | None = None
     scaler: object = None
     state: bytes | None = None
+    is_whole: bool = False
 
 
 _PARTS_OF_MODEL = ("n_bits", "n_components", "weights", "weight_optimizer", "learn_gamma")
@@ -293,14 +295,18 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
         # torch is loaded by the first fit, not by importing the package.
         from skopu.training.encoder_training import train_encoder
 
-        unfinished = self._take_up(rows, loss)
-        scaler_seed, train_seed = unfinished.seeds or draw_seeds(self.random_state, 2)
-        scaler = unfinished.scaler or fit_scaler(self.scaler, rows.X, rows.weights, scaler_seed)
+        left = self._take_up(rows, loss)
+        seeds = left.seeds or draw_seeds(self.random_state, 2)
+        scaler = left.scaler or fit_scaler(self.scaler, rows.X, rows.weights, seeds[0])
         scaled = rows._replace(X=apply_scaler(scaler, rows.X))
-        trained = train_encoder(scaled, loss, device, self, train_seed, unfinished.state)
-        self._unfinished = unfinished._replace(
-            seeds=(scaler_seed, train_seed), scaler=scaler, state=trained.state
-        )
+
+        def keep(state):
+            self._unfinished = _Left(left.model, seeds, scaler, state)
+
+        resume = left.state, left.is_whole
+        trained = train_encoder(scaled, loss, device, self, seeds[1], keep, *resume)
+        # Of a fit that ends well, which this one may still not do.
+        self._last_run = self._unfinished._replace(is_whole=True)
         fault = trained.fault
         if fault is not None:
             fault.add_note(
@@ -315,9 +321,13 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
         if fault is not None:
             raise keep_despite(fault, self)
 
-    def _go_on_from(self, other):
-        """Take over what another binarizer left, for a fit with ``warm_start=True``."""
-        self._unfinished = getattr(other, "_unfinished", None)
+    def _go_on_from(self, other, is_whole):
+        """Take over what another binarizer left, for a fit with ``warm_start=True``.
+
+        ``is_whole`` says that the fit ended well whose part the other was.
+        """
+        self._last_run = getattr(other, "_last_run", None)
+        self._unfinished = None if is_whole else getattr(other, "_unfinished", None)
 
     def _take_up(self, rows, loss):
         """Return what the last fit left to go on from; empty unless that is wanted."""
@@ -330,9 +340,9 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
             "gradient": type(resolve_gradient(self.gradient)).__name__,
             **{name: getattr(self, name) for name in _PARTS_OF_MODEL},
         }
-        left = getattr(self, "_unfinished", None)
+        left = getattr(self, "_unfinished", None) or getattr(self, "_last_run", None)
         if not self.warm_start or left is None or left.state is None:
-            return _Unfinished(model)
+            return _Left(model)
         changed = {name: value for name, value in left.model.items() if value != model[name]}
         if changed:
             raise ValueError(

@@ -42,11 +42,11 @@ class _Job:
 
     binarizer: SupervisedBinarizer
     seeds: list
+    fingerprint: str
     is_trained: bool = False
     features: OPURandomFeatures | None = None
     thresholds: np.ndarray | None = None
     means: MeanFeatures = field(default_factory=MeanFeatures)
-    fingerprint: str | None = None
 
 
 @dataclass(eq=False, repr=False)
@@ -115,7 +115,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
         features, self.ridge_ = self._part("features"), self._part("ridge")
         self.ridge_.set_params(kernel="linear")
         self.ridge_._alpha(rows.Y.shape[1])  # whose check must not come after the passes
-        job = self._take_up(rows, features)
+        job = self._take_up(self._fingerprint(rows, features))
         self._configure(job.binarizer, features, job.seeds[0])
         n_passes = self._n_passes_of_readout(features, len(rows.weights))
         try:
@@ -125,16 +125,15 @@ class EndToEnd(PartsMixin, BaseEstimator):
             self.thresholds_ = job.thresholds
             self.n_passes_ = job.binarizer.n_passes_ + n_passes
             self.n_iter_, self.history_ = job.binarizer.n_iter_, job.binarizer.history_
+            self._unfinished = job  # until the fit has ended: Ctrl-C may come after the readout
             yield Phi
         except BaseException as error:
             if job.is_trained or isinstance(error, _KEEPING):
-                self._keep(job, rows, features, error)
+                self._keep(job, error)
             raise
-        self._unfinished = None
 
-    def _keep(self, job, rows, features, error):
+    def _keep(self, job, error):
         """Keep what was done, for a fit that goes on."""
-        job.fingerprint = self._fingerprint(rows, features)
         self._unfinished = job
         error.add_note(
             f"{type(self).__name__}: what was done is kept: fit again with warm_start=True to "
@@ -149,19 +148,19 @@ class EndToEnd(PartsMixin, BaseEstimator):
             self._mean_form_ = self._mean_form()
         return result
 
-    def _take_up(self, rows, features):
+    def _take_up(self, fingerprint):
         """Return the job of this fit: one that was cut short, or a new one."""
         job, binarizer = getattr(self, "_unfinished", None), self._part("binarizer")
         if not self.warm_start:
-            return _Job(binarizer, draw_seeds(self.random_state, 2))
+            return _Job(binarizer, draw_seeds(self.random_state, 2), fingerprint)
         if job is None:
             if hasattr(self, "binarizer_"):
-                binarizer._go_on_from(self.binarizer_)
-            return _Job(binarizer, draw_seeds(self.random_state, 2))
-        if job.is_trained and job.fingerprint == self._fingerprint(rows, features):
+                binarizer._go_on_from(self.binarizer_, is_whole=True)
+            return _Job(binarizer, draw_seeds(self.random_state, 2), fingerprint)
+        if job.is_trained and job.fingerprint == fingerprint:
             return job
-        binarizer._go_on_from(job.binarizer)
-        return _Job(binarizer, job.seeds)
+        binarizer._go_on_from(job.binarizer, is_whole=job.is_trained)
+        return _Job(binarizer, job.seeds, fingerprint)
 
     def _fingerprint(self, rows, features):
         """Hash of what the features of a fit are made of, beside the encoder."""

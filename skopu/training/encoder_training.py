@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from skopu._core.interrupts import restoring
+from skopu._core.interrupts import restoring, uninterrupted
 from skopu._core.places import resolve_torch_device
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import to_numpy
@@ -55,7 +55,7 @@ class TrainedEncoder:
     state: bytes | None = None
 
 
-def train_encoder(rows, loss, device, settings, seed, resume=None):
+def train_encoder(rows, loss, device, settings, seed, keep, resume=None, adds=True):
     """Train an encoder jointly with a readout, through a device or exactly.
 
     Parameters
@@ -68,8 +68,12 @@ def train_encoder(rows, loss, device, settings, seed, resume=None):
     settings : object
         Anything with the training parameters of ``SupervisedBinarizer`` as attributes.
     seed : int
+    keep : callable
+        Is given the state that training leaves, before Ctrl-C can take it away.
     resume : bytes or None, default=None
         The ``state`` of an earlier training, to go on from.
+    adds : bool, default=True
+        Whether to train further if the earlier training was finished; if not, it is delivered.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def train_encoder(rows, loss, device, settings, seed, resume=None):
     encoder = make_encoder(rows.X.shape[1], settings, seeds[5]).to(data.start_rows())
     n_outputs = rows.Y.shape[1]
     max_iter = _resolve_max_iter(settings, gradient, data.n_rows)
-    state = _unpack(resume, settings)
+    state = _unpack(resume, settings, adds)
     # Two pools of threads that take turns on the same cores wait for each other: the device's
     # product keeps its threads, torch's thin operations get one.
     with restoring(partial(threadpool_limits, 1, user_api="openmp")):
@@ -96,7 +100,10 @@ def train_encoder(rows, loss, device, settings, seed, resume=None):
         run = None
         if fault is None:
             run = _make_loop(model, data, settings, max_iter, seeds[3], state["run"]).run()
-    return _trained(model, run, fault, gradient, state)
+        with uninterrupted():
+            trained = _trained(model, run, fault, gradient, state)
+            keep(trained.state)
+    return trained
 
 
 def _choose_penalty(data, n_outputs, objective, settings, n_iter, seed):
@@ -157,15 +164,15 @@ def _pack(state):
     return buffer.getvalue()
 
 
-def _unpack(state, settings):
+def _unpack(state, settings, adds):
     """Return what an earlier training left, or the state of one that has not begun."""
     if state is None:
         return {"penalty": None, "errors": {}, "run": None, "model": None, "n_passes": 0}
-    return torch.load(
-        io.BytesIO(state),
-        map_location=resolve_torch_device(settings.torch_device),
-        weights_only=True,
-    )
+    place = resolve_torch_device(settings.torch_device)
+    state = torch.load(io.BytesIO(state), map_location=place, weights_only=True)
+    if state["run"] is not None:
+        state["run"]["is_finished"] &= adds
+    return state
 
 
 def _resolve_max_iter(settings, gradient, n_rows):

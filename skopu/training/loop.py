@@ -141,6 +141,7 @@ class Loop:
         try:
             with bar, Interrupts() as self._interrupts:
                 self._go_on(bar)
+            return self._finished()
         except KeyboardInterrupt:
             return self._interrupted()
         except PassBudgetError as reason:
@@ -149,9 +150,6 @@ class Loop:
             if not self.is_fault(error):
                 raise
             return self._ended(fault=error)
-        finally:
-            self._release()
-        return self._finished()
 
     def count(self, loss, n_passes):
         """Count a minibatch of which ``loss`` is reported, after ``n_passes`` in all."""
@@ -169,8 +167,8 @@ class Loop:
 
     def _go_on(self, bar):
         start, before = time.perf_counter(), self.n_passes
-        if self._is_out_of_patience():
-            return  # a run that was cut between its last record and what follows from it
+        if self._diverged or self._is_out_of_patience():
+            return  # a run that was cut between its last record and its end
         while True:
             if self._is_due():
                 n_new = len(self._losses)
@@ -178,7 +176,7 @@ class Loop:
                 if self._verbose:
                     rate = (self.n_passes - before) / (time.perf_counter() - start)
                     _show(bar, n_new, mean_loss, self.n_passes, rate)
-                if self._is_hopeless(mean_loss):
+                if self._is_hopeless():
                     return
             if self.n_done >= self._end:
                 return
@@ -201,14 +199,13 @@ class Loop:
         with self._interrupts.held():
             self._history.record(self.n_done, mean_loss, score, self.n_passes)
             self._best.offer(self.n_done, score if self.validates else mean_loss)
-            self._losses = []
+            self._losses, self._diverged = [], not math.isfinite(mean_loss)
             self.mark()
         return mean_loss
 
-    def _is_hopeless(self, mean_loss):
+    def _is_hopeless(self):
         """Whether to stop before the budget is used."""
-        if not math.isfinite(mean_loss):
-            self._diverged = True
+        if self._diverged:
             _warn_diverged(self.n_done, self._best.iteration)
         return self._diverged or self._is_out_of_patience()
 
@@ -216,6 +213,7 @@ class Loop:
         return self._patience is not None and self._best.age >= self._patience
 
     def _finished(self):
+        self._release()
         self._restore_best()
         state = self._state(is_finished=True) if self._keeps_state else None
         return Run(self.n_done, self._columns(), None, state)
@@ -244,6 +242,7 @@ class Loop:
         return run
 
     def _ended(self, fault=None):
+        self._release()
         return Run(self.n_done, self._columns(), fault, self._state(is_finished=False))
 
     def _release(self):
@@ -258,6 +257,7 @@ class Loop:
             "n_passes": self.n_passes,
             "history": self._history.as_dict(),
             "losses": list(self._losses),
+            "diverged": self._diverged,
             "origin": self._origin,
             "best": self._best.as_dict(),
             "is_finished": is_finished,
@@ -271,6 +271,7 @@ class Loop:
             self._origin = self.n_done
             return
         self._origin, self._losses = state["origin"], list(state["losses"])
+        self._diverged = state["diverged"]
         self._best.load(state["best"])
 
     def _columns(self):
