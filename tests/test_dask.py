@@ -70,7 +70,7 @@ class TestOnTwoWorkers:
         alphas = None if alpha != "loo" else np.logspace(-3, 2, 6)
         local = model(alpha, alphas=alphas).fit_chunks([rows])
         found = model(alpha, alphas=alphas).fit(*spread(*rows))
-        np.testing.assert_allclose(found.coef_, local.coef_, atol=1e-6)
+        np.testing.assert_allclose(found.readout_coef_, local.readout_coef_, atol=1e-6)
         assert found.alpha_ == pytest.approx(local.alpha_)
         assert found.features_.opu_.n_passes == local.features_.opu_.n_passes
 
@@ -89,7 +89,7 @@ class TestOnTwoWorkers:
         local = OPUKernelRidgeClassifier(0.1, **settings).fit(X, labels)
         blocks = spread(X, labels)
         found = OPUKernelRidgeClassifier(0.1, **settings).fit(*blocks)
-        np.testing.assert_allclose(found.coef_, local.coef_, atol=1e-6)
+        np.testing.assert_allclose(found.readout_coef_, local.readout_coef_, atol=1e-6)
         np.testing.assert_array_equal(found.predict(blocks[0]).compute(), local.predict(X))
         scores = found.decision_function(blocks[0])
         assert scores.shape == (N, 3)
@@ -117,7 +117,7 @@ class TestOnTwoWorkers:
         mortal = X.map_blocks(die_once, marker, dtype=X.dtype, meta=np.empty((0, 0), X.dtype))
         found = model().fit(mortal, y, weights)
         assert os.path.exists(marker)
-        np.testing.assert_allclose(found.coef_, model().fit(*rows).coef_, atol=1e-6)
+        np.testing.assert_allclose(found.readout_coef_, model().fit(*rows).readout_coef_, atol=1e-6)
 
 
 class TestWithoutACluster:
@@ -159,7 +159,7 @@ class TestWithoutACluster:
             found = model(**settings).fit(*spread(X, y))
         cuts = [(X[:150], y[:150]), (X[150:], y[150:])]
         expected = model(**settings).fit_chunks(cuts)
-        np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-8)
+        np.testing.assert_allclose(found.readout_coef_, expected.readout_coef_, atol=1e-8)
 
     @pytest.mark.parametrize("weights", [None, 2.0, "array"])
     def test_targets_and_weights_in_memory(self, rows, weights):
@@ -168,7 +168,9 @@ class TestWithoutACluster:
         Y = np.column_stack([y, -y])
         with dask.config.set(scheduler="threads"):
             found = model().fit(spread(X)[0], Y, weights)
-        np.testing.assert_allclose(found.coef_, model().fit(X, Y, weights).coef_, atol=1e-8)
+        np.testing.assert_allclose(
+            found.readout_coef_, model().fit(X, Y, weights).readout_coef_, atol=1e-8
+        )
         assert found.predict(spread(X)[0]).shape == (N, 2)
 
     def test_blocks_of_unknown_size_and_empty_ones(self, rows):
@@ -187,7 +189,7 @@ class TestWithoutACluster:
             with pytest.raises(ValueError, match="blocks of unknown size and different numbers"):
                 model().fit(chosen[0], y[kept])
         expected = model().fit(X[kept], y[kept])
-        np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-8)
+        np.testing.assert_allclose(found.readout_coef_, expected.readout_coef_, atol=1e-8)
         np.testing.assert_allclose(predicted, expected.predict(X[kept]), atol=1e-8)
         np.testing.assert_array_equal(named, classifier.predict(X[kept]))
         np.testing.assert_allclose(scores, classifier.decision_function(X[kept]), atol=1e-8)
@@ -203,7 +205,7 @@ class TestWithoutACluster:
             for given in (spread(X, labels, weights), (spread(X)[0], labels, weights)):
                 found = OPUKernelRidgeClassifier(0.1, **settings).fit(*given)
                 assert list(found.classes_) == ["middle", "top"]
-                np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-8)
+                np.testing.assert_allclose(found.readout_coef_, expected.readout_coef_, atol=1e-8)
 
     def test_bad_input(self, rows):
         X, y, _ = spread(*rows)

@@ -170,7 +170,7 @@ class TestFourierFeatures:
         model = OPUKernelRidge(1, kernel="rbf", kernel_approximation=approximation, n_components=50)
         model.fit(X, Y)
         assert model.kernel_approximation_ == expected
-        assert hasattr(model, "coef_") == (expected == "fourier")
+        assert hasattr(model, "readout_coef_") == (expected == "fourier")
         assert hasattr(model, "dual_coef_") == (expected is None)
 
     def test_many_rows(self, monkeypatch):

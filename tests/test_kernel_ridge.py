@@ -172,7 +172,7 @@ class TestChoiceOfKernel:
         for data in (codes, X):
             model = OPUKernelRidge(n_components=65, opu=SimulatedOPU(max_components=64))
             model.set_params(binarizer__n_bits=8, binarizer__max_iter=2).fit(data, y)
-            assert model.coef_.shape == (65,)
+            assert model.readout_coef_.shape == (65,)
         with pytest.raises(ValueError, match=r"at most 64 components, .* n_components=66: use"):
             model.set_params(n_components=66).fit(X, y)
 

@@ -53,7 +53,7 @@ class TestAgreement:
         for chunk in cut(*data):
             calls.partial_fit(*chunk)
         for other in (chunks, calls):
-            np.testing.assert_allclose(other.coef_, whole.coef_, atol=1e-8)
+            np.testing.assert_allclose(other.readout_coef_, whole.readout_coef_, atol=1e-8)
             np.testing.assert_allclose(other.intercept_, whole.intercept_, atol=1e-8)
             assert other.features_.opu_.n_passes == N
 
@@ -99,7 +99,7 @@ class TestAgreement:
         for alpha in (0.1, "loo"):
             whole = model(alpha).fit(X, y, weights)
             other = model(alpha, chunk_size=50).fit(mapped, y, weights)
-            np.testing.assert_allclose(other.coef_, whole.coef_, atol=1e-8)
+            np.testing.assert_allclose(other.readout_coef_, whole.readout_coef_, atol=1e-8)
 
     def test_features_say_that_they_are_features(self, rows):
         X, y, _ = rows
@@ -114,8 +114,8 @@ class TestAgreement:
         Y, alpha = np.column_stack([y, y**2]), np.array([0.1, 3.0])
         whole = model(alpha).fit(X, Y, weights)
         other = model(alpha).fit_chunks(cut(X, Y, weights))
-        assert other.coef_.shape == (2, D)
-        np.testing.assert_allclose(other.coef_, whole.coef_, atol=1e-8)
+        assert other.readout_coef_.shape == (2, D)
+        np.testing.assert_allclose(other.readout_coef_, whole.readout_coef_, atol=1e-8)
 
 
 class TestPenalties:
@@ -127,7 +127,7 @@ class TestPenalties:
             other = model(alpha).fit_chunks(chunks)
             assert other.alpha_ == pytest.approx(whole.alpha_, rel=1e-8)
             assert other.loo_error_ == pytest.approx(whole.loo_error_, rel=1e-8)
-            np.testing.assert_allclose(other.coef_, whole.coef_, atol=1e-8)
+            np.testing.assert_allclose(other.readout_coef_, whole.readout_coef_, atol=1e-8)
 
     def test_given_penalties(self, rows):
         """Oracle: RidgeCV over the same ones."""
@@ -153,7 +153,7 @@ class TestPenalties:
         whole = model(alpha, alphas=alphas).fit(X, y)
         other = model(alpha, alphas=alphas).fit_chunks([(X, y)])
         assert other.alpha_ == whole.alpha_
-        np.testing.assert_allclose(other.coef_, whole.coef_, atol=1e-6)
+        np.testing.assert_allclose(other.readout_coef_, whole.readout_coef_, atol=1e-6)
 
     @pytest.mark.parametrize("alpha", ["loo", "gcv"])
     def test_rows_that_are_seen_once(self, rows, alpha):
@@ -166,7 +166,7 @@ class TestPenalties:
         for other in (calls, once):
             assert other.alpha_ == pytest.approx(whole.alpha_, rel=1e-8)
             assert other.loo_error_ == pytest.approx(whole.loo_error_, rel=1e-8)
-            np.testing.assert_allclose(other.coef_, whole.coef_, atol=1e-8)
+            np.testing.assert_allclose(other.readout_coef_, whole.readout_coef_, atol=1e-8)
 
 
 @pytest.mark.parametrize(("gram", "tolerance"), [("float32", 1e-4), ("int7", 0.03)])
@@ -184,7 +184,9 @@ def test_targets_beyond_the_range_of_float32(rows):
     X, y, _ = rows
     for gram in ("float32", "int7"):
         plain, scaled = (model(gram=gram).fit(X, unit * y) for unit in (1.0, 1e100))
-        np.testing.assert_allclose(scaled.coef_ / 1e100, plain.coef_, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            scaled.readout_coef_ / 1e100, plain.readout_coef_, rtol=1e-4, atol=1e-6
+        )
 
 
 class TestBinarizer:
@@ -217,7 +219,7 @@ class TestClassifier:
         settings = {"n_components": D, "class_weight": class_weight}
         whole = OPUKernelRidgeClassifier(0.1, **settings).fit(*labelled)
         other = OPUKernelRidgeClassifier(0.1, **settings).fit_chunks(cut(*labelled))
-        np.testing.assert_allclose(other.coef_, whole.coef_, atol=1e-8)
+        np.testing.assert_allclose(other.readout_coef_, whole.readout_coef_, atol=1e-8)
         np.testing.assert_array_equal(other.predict(labelled[0]), whole.predict(labelled[0]))
 
     def test_calls(self, labelled):
@@ -225,9 +227,9 @@ class TestClassifier:
         other = OPUKernelRidgeClassifier(0.1, n_components=D)
         for X, y, weights in cut(*labelled):
             other.partial_fit(X, y, classes=whole.classes_, sample_weight=weights)
-        np.testing.assert_allclose(other.coef_, whole.coef_, atol=1e-8)
+        np.testing.assert_allclose(other.readout_coef_, whole.readout_coef_, atol=1e-8)
         again = clone(whole).fit_chunks(iter(cut(*labelled)), classes=["top", "low", "middle"])
-        np.testing.assert_allclose(again.coef_, whole.coef_, atol=1e-8)
+        np.testing.assert_allclose(again.readout_coef_, whole.readout_coef_, atol=1e-8)
 
     def test_bad_input(self, labelled):
         classifier = OPUKernelRidgeClassifier(n_components=D)
@@ -269,14 +271,18 @@ class TestBadInput:
         """Oracle: a fresh model. After ``fit_chunks`` it goes on."""
         first, second = cut(*rows)[0], cut(*rows)[2]
         found = model().fit(*first).partial_fit(*second)
-        np.testing.assert_array_equal(found.coef_, model().partial_fit(*second).coef_)
+        np.testing.assert_array_equal(
+            found.readout_coef_, model().partial_fit(*second).readout_coef_
+        )
         found = model().fit_chunks([first]).partial_fit(*second)
-        np.testing.assert_allclose(found.coef_, model().fit_chunks([first, second]).coef_)
+        np.testing.assert_allclose(
+            found.readout_coef_, model().fit_chunks([first, second]).readout_coef_
+        )
 
     def test_fit_forgets_the_sums(self, rows):
         """Oracle: a fresh model."""
         other = model().partial_fit(*cut(*rows)[0]).fit(*rows)
-        np.testing.assert_array_equal(other.coef_, model().fit(*rows).coef_)
+        np.testing.assert_array_equal(other.readout_coef_, model().fit(*rows).readout_coef_)
 
     def test_precomputed_kernels_have_no_chunks(self, rows):
         assert not hasattr(OPUKernelRidge(kernel="precomputed"), "partial_fit")
@@ -316,7 +322,7 @@ def test_interrupted_fit_is_solved_from_the_rows_seen(rows, alpha):
     with pytest.warns(InterruptedFitWarning, match="after 300 rows: the readout is solved"):
         found = model(alpha).fit_chunks(interrupted)
     expected = model(alpha).fit(*(part[:300] for part in rows))
-    np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-8)
+    np.testing.assert_allclose(found.readout_coef_, expected.readout_coef_, atol=1e-8)
 
 
 @pytest.mark.parametrize("step", ["reading again", "solving"])
@@ -344,19 +350,19 @@ def test_an_interruption_while_it_is_solved_loses_nothing(rows, step, monkeypatc
         found = model("loo").fit_chunks(chunks)
     expected = model("gcv").fit(*rows)
     assert found.alpha_ == pytest.approx(expected.alpha_)
-    np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-8)
+    np.testing.assert_allclose(found.readout_coef_, expected.readout_coef_, atol=1e-8)
 
     def stop(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LeaveOneOut, "choose", stop)
-    before = found.coef_
+    before = found.readout_coef_
     with (
         pytest.warns(InterruptedFitWarning, match="solved all the same"),
         pytest.raises(KeyboardInterrupt),
     ):
         found.fit_chunks([rows])
-    assert found.coef_ is before
+    assert found.readout_coef_ is before
 
 
 def test_chunks_without_weight_are_left_out(rows):
@@ -366,7 +372,7 @@ def test_chunks_without_weight_are_left_out(rows):
     chunks = [nothing, (X[:200], y[:200], weights[:200]), nothing]
     found = model().fit_chunks(chunks)
     expected = model().fit(X[:200], y[:200], weights[:200])
-    np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-8)
+    np.testing.assert_allclose(found.readout_coef_, expected.readout_coef_, atol=1e-8)
 
 
 def test_progress_is_shown(rows, capsys):

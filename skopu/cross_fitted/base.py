@@ -19,6 +19,7 @@ from skopu._core.scaling import apply_scaler, fit_scaler
 from skopu._core.validation import StrOptions, validate_data
 from skopu.cross_fitted.directions import few_directions
 from skopu.cross_fitted.folds import assign_folds
+from skopu.cross_fitted.importances import importances
 from skopu.cross_fitted.selection import Selector
 
 # Where rows are few each counts for the encoders, and more folds leave more of them to learn from.
@@ -84,6 +85,7 @@ class CrossFitted(BaseEstimator):
             copies, models, targets, Y, weights, folds, self.n_best, centre_seed
         ).select()
         self._keep(selection, models, scalers, names)
+        self.feature_importances_ = importances(copies, self, Y, weights)
         return kept, weights, selection.predictions
 
     def _n_folds(self, n_rows):
@@ -127,7 +129,7 @@ class CrossFitted(BaseEstimator):
         used = tuple(selection.encoders.T)
         self.scalers_ = scalers
         self.encoder_scaler_ = selection.encoders[:, 1]
-        self.coef_, self.intercept_ = models.coef[used], models.intercept[used]
+        self.encoder_coef_, self.encoder_intercept_ = models.coef[used], models.intercept[used]
         self.bias_, self.linear_, self.pairs_ = selection.bias, *selection.form[1:]
         self.n_iter_, self.history_ = models.n_iter, models.history
         self.validation_error_ = selection.error
@@ -154,7 +156,9 @@ class CrossFitted(BaseEstimator):
         copies = self._copies(X)
         logits = [
             safe_sparse_dot(copies[scaler], W.T, dense_output=True) + b
-            for scaler, W, b in zip(self.encoder_scaler_, self.coef_, self.intercept_)
+            for scaler, W, b in zip(
+                self.encoder_scaler_, self.encoder_coef_, self.encoder_intercept_
+            )
         ]
         return expit(logits)
 
@@ -176,8 +180,8 @@ class CrossFitted(BaseEstimator):
 
     def _add_predictions(self, X, encoders, total):
         """Add what the forms of encoders of one scaling predict from scaled X to ``total``."""
-        W, b = np.vstack(self.coef_[encoders]), np.hstack(self.intercept_[encoders])
-        n_bits = self.coef_.shape[1]
+        W, b = np.vstack(self.encoder_coef_[encoders]), np.hstack(self.encoder_intercept_[encoders])
+        n_bits = self.encoder_coef_.shape[1]
         linear, pairs = self.linear_[encoders], self.pairs_[encoders]
         for rows in gen_batches(X.shape[0], _CHUNK_ROWS):
             c = safe_sparse_dot(X[rows], W.T, dense_output=True) + b

@@ -46,9 +46,9 @@ class CrossFittedOPUClassifier(LabelFit, ProbabilisticClassifier, CrossFitted):
         The factor that makes probabilities of scores.
     classes_ : ndarray of shape (n_classes,)
         The labels of rows with a weight above zero, sorted.
-    scalers_, encoder_scaler_, coef_, intercept_, bias_, linear_, pairs_, candidates_
+    scalers_, encoder_scaler_, encoder_coef_, encoder_intercept_, bias_, linear_, pairs_
         As in :class:`CrossFittedOPURegressor`, with one output for two classes.
-    validation_error_, n_iter_, history_
+    feature_importances_, candidates_, validation_error_, n_iter_, history_
         As in :class:`CrossFittedOPURegressor`.
     n_features_in_, feature_names_in_
         Number of columns seen in ``fit``, and their names, if they had any.

@@ -66,9 +66,9 @@ class CrossFittedOPURegressor(TargetFit, OutputRegressor, CrossFitted):
         The fitted scalings of the inputs.
     encoder_scaler_ : ndarray of shape (n_encoders,)
         Which of them each encoder in use takes.
-    coef_ : ndarray of shape (n_encoders, n_bits, n_features)
+    encoder_coef_ : ndarray of shape (n_encoders, n_bits, n_features)
         W of each encoder in use.
-    intercept_ : ndarray of shape (n_encoders, n_bits)
+    encoder_intercept_ : ndarray of shape (n_encoders, n_bits)
         :math:`b_W` of each.
     bias_ : ndarray of shape (n_outputs,)
         b, of the sum, in units of the standardised target; so are the next two.
@@ -76,6 +76,10 @@ class CrossFittedOPURegressor(TargetFit, OutputRegressor, CrossFitted):
         a of each.
     pairs_ : ndarray of shape (n_encoders, n_outputs, n_bits, n_bits)
         :math:`Q_0` of each, symmetric with zero diagonal.
+    feature_importances_ : ndarray of shape (n_features,)
+        Mean over training rows (at most 512) of the squared gradient of the prediction, in
+        standard deviations of the target for a step of one in each scaling of the column; summed
+        over outputs.
     candidates_ : dict of lists
         What was chosen from, as columns for ``pandas.DataFrame``: kind ("net" or "ridge"),
         encoders (their scaler and strengths), alpha (relative to the trace of the kernel),

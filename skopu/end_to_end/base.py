@@ -24,6 +24,7 @@ from skopu.binarizers.supervised import SupervisedBinarizer
 from skopu.end_to_end.averaging import MeanFeatures
 from skopu.exceptions import DeviceFault, IncompatiblePartsError, PassBudgetError
 from skopu.kernel_ridge.features import OPURandomFeatures
+from skopu.kernel_ridge.importances import set_importances, slopes_of_codes
 from skopu.kernel_ridge.readout_form import form_of_readout
 
 _MAX_FREE_COMPONENTS = 4096
@@ -147,6 +148,11 @@ class EndToEnd(PartsMixin, BaseEstimator):
         if self.prediction == "mean":
             self._mean_form_ = self._mean_form()
         return result
+
+    def _weigh_columns(self, rows, Y):
+        """Set ``feature_importances_`` if the device's matrix is known; Y (m, q) of the ridge."""
+        slopes = slopes_of_codes(self.binarizer_, self.features_, self.ridge_._readout_)
+        set_importances(self, slopes, rows.X, Y, rows.weights)
 
     def _take_up(self, fingerprint):
         """Return the job of this fit: one that was cut short, or a new one."""

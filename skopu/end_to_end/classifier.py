@@ -4,6 +4,7 @@ import numpy as np
 
 from skopu._core.classification import LabelFit, ProbabilisticClassifier
 from skopu._core.rows import merge_repeated_rows
+from skopu._core.targets import signed_targets
 from skopu._core.temperature import fit_temperature
 from skopu.end_to_end.base import EndToEnd
 from skopu.kernel_ridge.classifier import OPUKernelRidgeClassifier
@@ -45,6 +46,8 @@ class EndToEndOPUClassifier(LabelFit, ProbabilisticClassifier, EndToEnd):
         The labels of rows with a weight above zero, sorted.
     temperature_ : float
         The factor that makes probabilities of scores.
+    feature_importances_ : ndarray of shape (n_features,)
+        As in :class:`EndToEndOPURegressor`, of the scores.
     binarizer_, features_, ridge_, thresholds_, n_iter_, n_passes_, history_
         As in :class:`EndToEndOPURegressor`.
     n_features_in_, feature_names_in_
@@ -85,3 +88,4 @@ class EndToEndOPUClassifier(LabelFit, ProbabilisticClassifier, EndToEnd):
         with self._fit_parts(rows) as Phi:
             left_out = self._fit_ridge(Phi, codes[rows.kept], self.classes_, rows.weights)
             self.temperature_ = fit_temperature(*left_out)
+        self._weigh_columns(rows, signed_targets(codes[rows.kept], len(self.classes_)))

@@ -57,6 +57,10 @@ class EndToEndOPURegressor(TargetFit, OutputRegressor, EndToEnd):
         The fitted readout.
     thresholds_ : ndarray of shape (n_draws, n_bits)
         A bit of draw s is 1 where its probability exceeds ``thresholds_[s]``.
+    feature_importances_ : ndarray of shape (n_features,)
+        Mean over training rows of the squared gradient of the mean prediction, in closed form: in
+        standard deviations of the target for one of the scaled column, summed over outputs.
+        Absent where the device's matrix is not known.
     n_iter_ : int
         Minibatches done.
     n_passes_ : int
@@ -107,3 +111,4 @@ class EndToEndOPURegressor(TargetFit, OutputRegressor, EndToEnd):
         rows = merge_repeated_rows(X, standardise(Y, weights), weights)
         with self._fit_parts(rows) as Phi:
             self._fit_ridge(Phi, Y[rows.kept], self._is_single, rows.weights)
+        self._weigh_columns(rows, Y[rows.kept])

@@ -16,6 +16,7 @@ from skopu.binarizers.supervised import SupervisedBinarizer
 from skopu.devices.registry import DEVICES
 from skopu.kernel_ridge.alpha import CHOICES, Alpha
 from skopu.kernel_ridge.dual import KERNEL_NAMES, MAX_EXACT_ROWS, KernelMap, fit_dual
+from skopu.kernel_ridge.importances import set_importances, slopes_of_ridge
 from skopu.kernel_ridge.inputs import (
     FeatureMap,
     fit_device_map,
@@ -26,6 +27,9 @@ from skopu.kernel_ridge.origin import is_opu_features, warn_of_lost_features
 from skopu.kernel_ridge.sums import RidgeSums
 from skopu.ridge.normal_equations import GRAMS
 from skopu.ridge.systems import WideSystem
+
+_OF_SOME_FITS = ("coef_", "readout_coef_", "dual_coef_", "loo_error_", "feature_importances_")
+_OF_SOME_FITS += ("_equations_",)
 
 
 @dataclass(eq=False, repr=False)
@@ -83,6 +87,10 @@ class OPURidge(PartsMixin, BaseEstimator):
 
     def _fit(self, X, y, Y, weights):
         """Fit to validated rows; a binarizer learns from ``y``, the readout from ``Y`` (n, q)."""
+        self._fit_checked(X, y, Y, weights)
+        set_importances(self, slopes_of_ridge(self), X, Y, weights)
+
+    def _fit_checked(self, X, y, Y, weights):
         alpha = self._alpha(Y.shape[1])
         rows = np.flatnonzero(weights > 0)
         if self._is_exact(len(rows)):
@@ -216,7 +224,7 @@ class OPURidge(PartsMixin, BaseEstimator):
 
     def _publish(self, solution):
         """Set what a fit ends with; ``_is_flat_`` drops the axis of targets."""
-        for name in ("coef_", "dual_coef_", "loo_error_", "_equations_"):
+        for name in _OF_SOME_FITS:
             # After a partial_fit that began anew, an earlier fit must not show through.
             vars(self).pop(name, None)
         self._readout_, self.alpha_ = solution.readout, solution.alpha
@@ -226,7 +234,9 @@ class OPURidge(PartsMixin, BaseEstimator):
         if self._has_dual():
             self.dual_coef_ = coef[:, 0] if flat else coef
         else:
-            self.coef_ = coef[:, 0] if flat else coef.T
+            # Tools that select columns read coef_, so that those of features have another name.
+            name = "coef_" if self.kernel_ == "linear" else "readout_coef_"
+            setattr(self, name, coef[:, 0] if flat else coef.T)
         self.intercept_ = float(intercept[0]) if flat else intercept
 
     def _resolve_kernel(self, X):

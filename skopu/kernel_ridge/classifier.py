@@ -71,13 +71,17 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels of rows with a weight above zero, or those given, sorted.
-    coef_ : ndarray of shape (1, n_components) or (n_classes, n_components)
-        Weights of the features, for "opu", "linear" and "fourier".
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Weights of the columns, for "linear".
+    readout_coef_ : ndarray of shape (1, n_components) or (n_classes, n_components)
+        Weights of the random features, for "opu" and "fourier".
     dual_coef_ : ndarray of shape (n_samples, 1) or (n_samples, n_classes)
         Weights of the fitted rows, for kernels solved in the dual.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts.
-    X_fit_, kernel_, kernel_approximation_, binarizer_, features_, alpha_, loo_error_
+    feature_importances_, X_fit_, kernel_, kernel_approximation_, binarizer_, features_
+        As in :class:`OPUKernelRidge`.
+    alpha_, loo_error_
         As in :class:`OPUKernelRidge`.
     n_features_in_, feature_names_in_
         Number of columns seen in ``fit``, and their names, if they had any.

@@ -91,14 +91,22 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_components,) or (n_targets, n_components)
-        Weights of the features, for "opu", "linear" and "fourier".
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        Weights of the columns, for "linear".
+    readout_coef_ : ndarray of shape (n_components,) or (n_targets, n_components)
+        Weights of the random features, for "opu" and "fourier".
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
-        Weights of the fitted rows in the place of ``coef_``, for kernels solved in the dual. With
+        Weights of the fitted rows in their place, for kernels solved in the dual. With
         alpha chosen, a row that is repeated has the weight of all of them at its first place.
     X_fit_ : {ndarray, sparse matrix} of shape (n_samples, n_features)
         The fitted rows that predictions need, for kernels solved in the dual; not a copy. Absent
         for "precomputed".
+    feature_importances_ : ndarray of shape (n_features,)
+        Mean over training rows of the squared gradient of the prediction, in closed form: in
+        standard deviations of the target for one of the (scaled) column, summed over targets. For
+        "opu", of the mean prediction over codes of a supervised binarizer's probabilities, or of
+        changing a bit of binary X; the device's matrix must be known. For "rbf" and "poly" too.
+        Otherwise absent, as it is for rows that come in chunks.
     intercept_ : float or ndarray of shape (n_targets,)
         b; zero without intercept.
     kernel_ : str or callable
