@@ -74,6 +74,13 @@ class TestOnTwoWorkers:
         assert found.alpha_ == pytest.approx(local.alpha_)
         assert found.features_.opu_.n_passes == local.features_.opu_.n_passes
 
+    def test_a_worker_sums_on_its_own_card(self, client, rows):
+        """Torch on the workers' processors stands in for cards; what comes back is numpy's."""
+        options = {"gram": "float64", "torch_device": "cpu:0"}
+        found = model("loo", **options).fit(*spread(*rows))
+        np.testing.assert_allclose(found.coef_, model("loo").fit_chunks([rows]).coef_, atol=1e-6)
+        assert isinstance(found._equations_._gram, np.ndarray)
+
     def test_predictions_are_lazy_and_the_same(self, client, rows):
         local = model().fit(*rows)
         X = spread(rows[0])[0]

@@ -81,7 +81,7 @@ def test_an_offset_costs_no_digits(data):
 
 @pytest.mark.parametrize(
     ("step", "n_before"),
-    [("_no_rows", 0), ("_product", 250), ("_add_outer", 250), ("np.hypot", 250)],
+    [("_no_rows", 0), ("_product", 250), ("add_product", 250), ("np.hypot", 250)],
 )
 def test_an_interruption_leaves_the_sums_as_they_were(data, monkeypatch, step, n_before):
     """Wherever it comes: before the long product, after it, or while parts are put together."""

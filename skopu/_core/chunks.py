@@ -41,30 +41,36 @@ class Portions:
         A call that runs out of memory is made again with half of its rows: it must leave nothing
         behind that a second one would not write over.
         """
+        for _ in self.results(task, rows):
+            pass
+
+    def results(self, task, rows):
+        """Yield what ``task`` returns for these slices."""
         start = rows.start
         while start < rows.stop:
             part = slice(start, min(start + self.max_rows, rows.stop))
-            if self._fits(task, part):
+            try:
+                result = task(part)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                lacking = str(error)
+            else:
                 start = part.stop
+                yield result
+                del result  # before the next one is made
+                continue
+            # Only here, where the error is gone, are the arrays of the call gone with it.
+            self._halve(part.stop - part.start, lacking)
 
-    def _fits(self, task, part):
-        try:
-            task(part)
-            return True
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            lacking = str(error)
-        # Only here, where the error is gone, are the arrays of the call gone with it.
+    def _halve(self, n_rows, lacking):
         self._place.release()
-        n_rows = part.stop - part.start
         if n_rows == 1:
             raise MemoryError(
                 f"the memory of {self._place.name} does not hold what one row needs: use fewer "
                 f"components or bits, a smaller max_memory, or torch_device='cpu' ({lacking[:200]})"
             )
         self.max_rows = min(self.max_rows, n_rows // 2)
-        return False
 
 
 def is_out_of_memory(error):

@@ -7,7 +7,9 @@ given tensors; ``"cpu:0"`` means torch in any case, which is how machines withou
 """
 
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
@@ -45,6 +47,14 @@ class Host:
     def cast(self, array, dtype):
         """Return an array of a dtype, by its name; itself if it is of that."""
         return array.astype(dtype, copy=False)
+
+    def difference(self, left, right, dtype):
+        """Return ``left - right`` computed in a dtype, by its name."""
+        return np.subtract(left, right, dtype=dtype, casting="unsafe")
+
+    def copy(self, array):
+        """Return a copy."""
+        return array.copy()
 
     def aligned(self, size):
         """Return the size that a side of a product of bytes is made up to."""
@@ -114,6 +124,14 @@ class Card(Host):
         """Return a tensor of a dtype, by its name; itself if it is of that."""
         return array.to(getattr(self.xp, dtype))
 
+    def difference(self, left, right, dtype):
+        """Return ``left - right`` computed in a dtype, by its name."""
+        return self.cast(left, dtype) - self.cast(right, dtype)
+
+    def copy(self, array):
+        """Return a copy."""
+        return array.clone()
+
     def fft(self, table, axes):
         """Return the Fourier transform."""
         return self.xp.fft.fftn(table, dim=axes)
@@ -139,6 +157,41 @@ class Card(Host):
 
 
 HOST = Host()
+
+
+def rows_of(array, rows):
+    """Return rows of an array or a tensor: a slice of them, or chosen by an array."""
+    if is_tensor(array) and not isinstance(rows, slice):
+        rows = place_of(array).put(np.flatnonzero(rows) if rows.dtype == bool else rows)
+    return array[rows]
+
+
+_ONE_AT_A_TIME = Lock()
+
+
+@contextmanager
+def float32_products(place, rounds_factors=False):
+    """Let a card multiply float32 matrices in full, or by factors of 11 bits (TF32), in a context.
+
+    torch has this as a setting of the whole process, which others change. The context is to hold
+    one product, whose start takes microseconds, and waits for those of other threads.
+    """
+    if not place.is_card:
+        yield
+        return
+    wanted = "high" if rounds_factors else "highest"
+    with _ONE_AT_A_TIME:
+        before = place.xp.get_float32_matmul_precision()
+        place.xp.set_float32_matmul_precision(wanted)
+        try:
+            yield
+        finally:
+            place.xp.set_float32_matmul_precision(before)
+
+
+def dtype_name(array):
+    """Return the name of an array's dtype, which numpy and torch have in common."""
+    return str(array.dtype).removeprefix("torch.")
 
 
 def place_of(array):

@@ -11,6 +11,8 @@ from sklearn.utils.validation import _check_feature_names_in as check_names
 from sklearn.utils.validation import _check_sample_weight
 from sklearn.utils.validation import validate_data as _validate_data
 
+from skopu._core.places import is_tensor, place_of, to_host
+
 REAL = (np.float64, np.float32)  # dtypes of rows that are kept; others become the first
 
 __all__ = [
@@ -32,12 +34,27 @@ def validate_data(estimator, /, *arrays, **options):
     """Validate as scikit-learn does, and leave one entry for each cell of a sparse X.
 
     Several entries of one cell count as their sum, which is not seen where values are looked at
-    one by one: whether all are 0 or 1, how many lie above a threshold.
+    one by one: whether all are 0 or 1, how many lie above a threshold. A torch tensor X stays one.
     """
+    if is_tensor(arrays[0]):
+        return _validate_tensor(estimator, *arrays, **options)
     checked = _validate_data(estimator, *arrays, **options)
     if isinstance(checked, tuple):
         return _one_entry_a_cell(checked[0]), *checked[1:]
     return _one_entry_a_cell(checked)
+
+
+def _validate_tensor(estimator, X, *y, **options):
+    """Validate a tensor where it is; y becomes an array."""
+    if X.is_floating_point() and not place_of(X).xp.isfinite(X).all():
+        raise ValueError("Input X contains NaN or infinity.")
+    checked = _validate_data(estimator, _bytes_like(X), *map(to_host, y), **options)
+    return (X, *checked[1:]) if y else X
+
+
+def _bytes_like(X):
+    """Return an array of the shape of a tensor, without memory, to be looked at in its place."""
+    return np.broadcast_to(np.uint8(0), tuple(X.shape))
 
 
 def _one_entry_a_cell(X):
@@ -55,7 +72,10 @@ def validate_params(estimator):
 
 def check_weights(sample_weight, X):
     """Return float64 weights of shape (n,), ones if None; refuse negative or all-zero ones."""
-    weights = _check_sample_weight(sample_weight, X, dtype="float64", ensure_non_negative=True)
+    X = _bytes_like(X) if is_tensor(X) else X
+    weights = _check_sample_weight(
+        to_host(sample_weight), X, dtype="float64", ensure_non_negative=True
+    )
     with np.errstate(over="ignore"):
         if not np.isfinite(weights.sum()):
             raise ValueError(

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from skopu._core.chunks import Portions
 from skopu._core.integer_product import choose_product, integer_product
 from skopu._core.interrupts import restoring
-from skopu._core.places import HOST, place_of, to_host
+from skopu._core.places import HOST, dtype_name, place_of, to_host
 from skopu.devices.threads import count_threads, one_openmp_thread, run_tasks, slices
 from skopu.devices.tiles import LARGEST_ENTRY, TILE_COMPONENTS, fill_block, scale
 
@@ -232,7 +232,7 @@ def _write(finish, sums, target):
     if place_of(target) == place:
         finish(place.xp, *sums, target)
         return
-    there = place.empty(target.shape, str(target.dtype).removeprefix("torch."))
+    there = place.empty(target.shape, dtype_name(target))
     finish(place.xp, *sums, there)
     target[...] = place_of(target).put(there)
 

@@ -7,8 +7,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from skopu._core.chunks import row_chunks
+from skopu._core.chunks import CHUNK_ROWS, Portions
 from skopu._core.parts import PartsMixin, resolve_part
+from skopu._core.places import find_place, is_tensor, place_of, rows_of, to_host
 from skopu._core.random import draw_seeds
 from skopu._core.rows import distinct_rows
 from skopu._core.validation import HasMethods, Interval, StrOptions, validate_data
@@ -55,6 +56,7 @@ class OPURidge(PartsMixin, BaseEstimator):
         "fit_intercept": ["boolean"],
         "gram": [StrOptions(set(GRAMS))],
         "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
+        "torch_device": [str],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -72,8 +74,9 @@ class OPURidge(PartsMixin, BaseEstimator):
     opu: object = "simulated"
     binarizer: object = None
     fit_intercept: bool = True
-    gram: str = "float64"
+    gram: str = "auto"
     chunk_size: object = None
+    torch_device: str = "cpu"
     random_state: object = None
     verbose: int = 0
 
@@ -83,7 +86,7 @@ class OPURidge(PartsMixin, BaseEstimator):
         return self._default_binarizer()
 
     def _default_binarizer(self):
-        return SupervisedBinarizer(verbose=self.verbose)
+        return SupervisedBinarizer(verbose=self.verbose, torch_device=self.torch_device)
 
     def _fit(self, X, y, Y, weights):
         """Fit to validated rows; a binarizer learns from ``y``, the readout from ``Y`` (n, q)."""
@@ -94,9 +97,9 @@ class OPURidge(PartsMixin, BaseEstimator):
         alpha = self._alpha(Y.shape[1])
         rows = np.flatnonzero(weights > 0)
         if self._is_exact(len(rows)):
-            self._fit_kernel(X, Y, weights, alpha)
+            self._fit_kernel(to_host(X), Y, weights, alpha)
             return
-        if alpha.is_chosen:
+        if alpha.is_chosen and not is_tensor(X):
             # Leaving one row out must leave out its repetitions.
             rows, weights = distinct_rows(X, Y, weights)
         else:
@@ -112,7 +115,7 @@ class OPURidge(PartsMixin, BaseEstimator):
     def _fit_features(self, X, Y, weights, rows, alpha):
         """Fit to the features of ``X[rows]``; ``weights`` are those of these rows."""
         if len(weights) < self._map().n_columns(X):
-            Phi = self._map().transform(X[rows])
+            Phi = self._map().transform(rows_of(X, rows))
             self._publish(alpha.solve(WideSystem(Phi, Y[rows], weights, self.fit_intercept)))
         else:
             self._fit_rows(X, Y, weights, rows, alpha)
@@ -136,6 +139,7 @@ class OPURidge(PartsMixin, BaseEstimator):
         """Fit what makes features to ``X[rows]``; ``weights``, all positive, are theirs."""
         seed_binarizer, seed_features = draw_seeds(self.random_state, 2)
         made, self.kernel_approximation_ = FeatureMap(None, None), None
+        find_place(self.torch_device)  # says before any work that there is no card
         if self.kernel_ == "rbf":
             self.kernel_approximation_ = "fourier"
             made = fit_fourier_map(X, self.gamma, self.n_components, seed_features)
@@ -146,12 +150,12 @@ class OPURidge(PartsMixin, BaseEstimator):
             binarizer = self._default_binarizer() if self.binarizer is None else self.binarizer
             device = self.opu, self.gamma, self.n_components
             made = fit_device_map(X, y, weights, rows, *device, binarizer, seed_binarizer)
-        self.binarizer_, self.features_ = made
+        self.binarizer_, self.features_, _ = made
 
     def _fit_rows(self, X, Y, weights, rows, alpha):
         """Fit to the features of ``X[rows]``; those that fit a chunk are made once."""
         made, n_rows = self._map(), len(weights)
-        max_rows = self._rows_at_a_time(made.n_columns(X))
+        max_rows = self._rows_at_a_time(made, X)
 
         def make_pieces():
             return made.pieces(X, Y, weights, max_rows, rows)
@@ -173,7 +177,8 @@ class OPURidge(PartsMixin, BaseEstimator):
         """``_fit_ready``, and return predictions (m, q) of each row by readouts without it."""
         self._take_as_it_is(Phi)
         alpha = self._alpha(Y.shape[1])
-        rows = Phi, Y, weights
+        place = find_place(self.torch_device)
+        rows = place.put(Phi) if place.is_card else Phi, Y, weights
         solution, predictions = alpha.leave_out(*rows, self.fit_intercept, self.gram)
         self._publish(solution)
         return predictions
@@ -190,7 +195,7 @@ class OPURidge(PartsMixin, BaseEstimator):
     def _map(self):
         """Return what makes of validated rows what the readout is applied to."""
         if not self._has_dual():
-            return FeatureMap(self.binarizer_, self.features_)
+            return FeatureMap(self.binarizer_, self.features_, find_place(self.torch_device))
         return KernelMap(self.kernel_, self._kernel_params_, getattr(self, "X_fit_", None))
 
     def _kernel_params(self):
@@ -203,8 +208,10 @@ class OPURidge(PartsMixin, BaseEstimator):
     def _has_dual(self):
         return self.kernel_approximation_ is None and self.kernel_ != "linear"
 
-    def _rows_at_a_time(self, n_columns):
-        return rows_at_a_time(n_columns, self.gram, self.chunk_size)
+    def _rows_at_a_time(self, made, X):
+        """Rows of X of which ``made`` may make features at a time."""
+        place, n_columns = made.place_for(X), made.n_columns(X)
+        return rows_at_a_time(n_columns, self.gram, self.chunk_size, place)
 
     def _sums(self, equations=None):
         return RidgeSums(self.gram, self.fit_intercept, self.verbose, equations)
@@ -216,10 +223,16 @@ class OPURidge(PartsMixin, BaseEstimator):
 
     def _read_out(self, X):
         """Readout (n, q) of validated X, a chunk of rows at a time."""
-        made, readout = self._map(), self._readout_
-        decision = np.empty((X.shape[0], len(readout.intercept)))
-        for rows in row_chunks(X.shape[0], self._rows_at_a_time(len(readout.coef))):
-            decision[rows] = readout.predict(made.transform(X[rows]))
+        made, readout, place = self._map(), self._readout_, place_of(X)
+        decision = place.empty((X.shape[0], len(readout.intercept)), "float64")
+
+        def read(rows):
+            decision[rows] = place.put(readout.predict(made.transform(X[rows])))
+
+        there, n_columns = made.place_for(X), len(readout.coef)
+        max_rows = rows_at_a_time(n_columns, self.gram, self.chunk_size, there)
+        portions = Portions(there, max_rows if there.is_card else min(max_rows, CHUNK_ROWS))
+        portions.run(read, slice(0, X.shape[0]))
         return decision
 
     def _publish(self, solution):

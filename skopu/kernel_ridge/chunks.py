@@ -9,6 +9,7 @@ from copy import deepcopy
 import numpy as np
 
 from skopu._core.dask import RowBlocks
+from skopu._core.places import rows_of
 from skopu.kernel_ridge.dual import KERNEL_NAMES
 from skopu.kernel_ridge.origin import OPUFeatures, is_opu_features
 from skopu.kernel_ridge.sums import merge_sums, reader
@@ -98,7 +99,7 @@ class Intake:
             return  # as if it were not there
         X, Y, weights = self.check(X, y, sample_weight)
         made = self.model._map()
-        max_rows = self.model._rows_at_a_time(made.n_columns(X))
+        max_rows = self.model._rows_at_a_time(made, X)
         yield from made.pieces(X, Y, weights, max_rows)
 
     def check(self, X, y, sample_weight=None):
@@ -110,7 +111,7 @@ class Intake:
         if is_first:
             model._alpha(Y.shape[1])
             kept = slice(None) if (weights > 0).all() else weights > 0
-            model._fit_first(X[kept], y[kept], weights[kept])
+            model._fit_first(rows_of(X, kept), y[kept], weights[kept])
             self.n_targets = Y.shape[1]
         elif Y.shape[1] != self.n_targets:
             raise ValueError(

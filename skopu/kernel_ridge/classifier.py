@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from skopu._core.classification import ScoringClassifier
 from skopu._core.dask import count_labels, is_dask, merge_counts
 from skopu._core.fitting import whole
+from skopu._core.places import to_host
 from skopu._core.targets import check_several_classes, signed_targets
 from skopu._core.validation import Interval, StrOptions, check_weights, fit_context
 from skopu.kernel_ridge.alpha import CHOICES
@@ -55,10 +56,12 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
         ``SupervisedBinarizer`` trained with cross-entropy.
     fit_intercept : bool, default=True
         Whether to fit an intercept, unpenalised.
-    gram : {"float64", "float32", "int7"}, default="float64"
+    gram : {"auto", "float64", "float32", "tf32", "int7"}, default="auto"
         As in :class:`OPUKernelRidge`.
     chunk_size : int or None, default=None
         As in :class:`OPUKernelRidge`.
+    torch_device : str, default="cpu"
+        As in :class:`OPUKernelRidge`; labels and scores are numpy arrays, also of tensors.
     random_state : int, RandomState instance or None, default=None
         Source for the binarizer and the Fourier features.
     verbose : int, default=0
@@ -206,7 +209,7 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
         return self
 
     def _outputs(self, X):
-        return self._decision(X)
+        return to_host(self._decision(X))
 
     def _check_rows(self, X, y, sample_weight, reset):
         """Return validated X, class numbers, targets (n, q) and weights."""

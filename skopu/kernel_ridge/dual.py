@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS, pairwise_kernels
 
+from skopu._core.places import HOST, to_host
 from skopu._core.rows import distinct_rows
 from skopu.kernels import opu_kernel
 from skopu.ridge.systems import KernelSystem
@@ -38,8 +39,13 @@ class KernelMap(NamedTuple):
         """Whether rows are rows of a kernel matrix already."""
         return isinstance(self.kernel, str) and self.kernel == "precomputed"
 
+    def place_for(self, X):
+        """Return where the kernel is made: by scikit-learn, on the host."""
+        return HOST
+
     def transform(self, X):
         """Return the kernel (n, m)."""
+        X = to_host(X)
         return X if self.is_precomputed else self.between(X, self.X)
 
     def between(self, X, Y=None):

@@ -14,12 +14,13 @@ from skopu._core.chunks import row_chunks
 from skopu._core.dask import is_dask, map_rows
 from skopu._core.fitting import whole
 from skopu._core.parts import PartsMixin, resolve_part
+from skopu._core.places import dtype_name, is_tensor, place_of, to_host
 from skopu._core.targets import encode_targets, keep_labels
 from skopu._core.validation import HasMethods, Interval, StrOptions, fit_context, validate_data
 from skopu.devices.base import check_codes, is_binary
 from skopu.devices.registry import DEVICES, resolve_device
 from skopu.forms.products import expand, n_products
-from skopu.kernel_ridge.origin import OPUFeatures
+from skopu.kernel_ridge.origin import OPUFeatures, mark_as_features
 from skopu.ridge.leave_one_out import leave_out
 
 _CONSTANT_SHARE = 0.5  # of the bits, from which on a threshold is taken for wrong
@@ -209,14 +210,14 @@ class OPURandomFeatures(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_bits)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_bits)
             Codes, or values to be thresholded at ``binarize``.
 
         Returns
         -------
-        features : ndarray of shape (n_samples, n_features_out), dtype float32
+        features : ndarray or Tensor of shape (n_samples, n_features_out), dtype float32
             An ndarray subclass, by which ``OPUKernelRidge(kernel="auto")`` knows not to
-            project again.
+            project again. Of a tensor, a tensor on the same device that says so likewise.
         """
         check_is_fitted(self)
         if is_dask(X):
@@ -226,7 +227,7 @@ class OPURandomFeatures(
 
     def _transform(self, X):
         """Features of validated X."""
-        return self._features(self._codes(X), self.gamma_).view(OPUFeatures)
+        return mark_as_features(self._features(self._codes(X), self.gamma_))
 
     def expectation(self, probabilities):
         r"""Return the expected features of random codes with independent bits.
@@ -288,33 +289,41 @@ class OPURandomFeatures(
     def _frames(self, codes):
         """Return what the device answers: raw intensities (n, n_projected) of codes."""
         if not self._n_projected():
-            return np.empty((len(codes), 0), dtype=np.float32)
+            return place_of(codes).empty((len(codes), 0), "float32")
         return self.opu_.project(codes, self._n_projected())
 
     def _of_frames(self, codes, frames, gamma):
         """Features of codes that the device has answered."""
+        place = place_of(codes)
         if self.form == "exact":
-            return expand(codes, np.square(gamma))
-        frames = np.asarray(frames, dtype=np.float32)
-        return self._assemble(frames, codes.sum(axis=1, dtype=np.float32), gamma)
+            return place.put(expand(to_host(codes), np.square(gamma)))
+        frames = place.put(frames, "float32")
+        popcounts = codes.sum(axis=1, dtype=place.xp.float32)
+        return self._assemble(frames, popcounts, gamma)
 
     def _assemble(self, intensities, popcounts, gamma):
         """Features (n, D) from raw intensities (n, D or D - 1) and popcounts (n,)."""
+        place = place_of(intensities)
         scale = np.broadcast_to(np.float32(np.square(gamma)), (self.n_components,))
         if self.form == "raw":
             # Not in place: a device that answers from memory would give another answer next time.
-            return intensities * (scale / np.float32(np.sqrt(self.n_components)))
-        features = np.empty((len(intensities), self.n_components), dtype=intensities.dtype)
-        np.subtract(intensities, popcounts[:, None], out=features[:, :-1])
-        features[:, :-1] *= scale[:-1] / np.float32(np.sqrt(max(1, self.n_components - 1)))
-        features[:, -1] = scale[-1] * popcounts
+            return intensities * place.put(scale / np.float32(np.sqrt(self.n_components)))
+        shape = len(intensities), self.n_components
+        features = place.empty(shape, dtype_name(intensities))
+        place.xp.subtract(intensities, popcounts[:, None], out=features[:, :-1])
+        rest = scale[:-1] / np.float32(np.sqrt(max(1, self.n_components - 1)))
+        features[:, :-1] *= place.put(rest)
+        features[:, -1] = popcounts * scale[-1]
         return features
 
     def _check_threshold(self, X):
         """Warn if it leaves most bits the same in all rows."""
         if self.binarize is None or X.shape[0] < 2:
             return
-        low, high = (_dense(X.min(axis=0)), _dense(X.max(axis=0)))
+        if is_tensor(X):
+            low, high = to_host(X.amin(0)), to_host(X.amax(0))
+        else:
+            low, high = _dense(X.min(axis=0)), _dense(X.max(axis=0))
         share = np.mean((low > self.binarize) | (high <= self.binarize))
         if share >= _CONSTANT_SHARE and not is_binary(X):
             warnings.warn(
@@ -355,7 +364,7 @@ class OPURandomFeatures(
 
         weights = np.ones(len(y))
         targets = encode_targets(y, "auto", weights).values
-        features = self._features(self._codes(X), 1.0)
+        features = to_host(self._features(self._codes(X), 1.0))
         # The best alpha for gamma = 1 is alpha / gamma^4 for the best scalar gamma.
         choice, _ = leave_out(features, targets, weights, fit_intercept=True)
         start = (self.alpha / choice.alpha) ** 0.25
@@ -370,7 +379,8 @@ class OPURandomFeatures(
             return check_codes(X, "X (with binarize=None)")
         if issparse(X):
             return check_codes(threshold(X, threshold=self.binarize))
-        return np.greater(X, self.binarize).view(np.uint8)
+        xp = place_of(X).xp
+        return xp.greater(X, self.binarize).view(xp.uint8)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

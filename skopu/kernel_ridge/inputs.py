@@ -3,12 +3,15 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import has_fit_parameter
 
+from skopu._core.chunks import Portions
+from skopu._core.places import HOST, is_tensor, place_of, rows_of, to_host
 from skopu.binarizers.supervised import SupervisedBinarizer
 from skopu.devices.base import is_binary
 from skopu.devices.registry import resolve_device
@@ -16,12 +19,12 @@ from skopu.kernel_ridge.features import OPURandomFeatures
 from skopu.ridge.normal_equations import MAX_CHUNK_ROWS, bytes_of_a_row
 
 
-def rows_at_a_time(n_columns, gram="float64", chunk_size=None):
+def rows_at_a_time(n_columns, gram="auto", chunk_size=None, place=HOST):
     """Rows whose features are held at a time: ``chunk_size``, or what memory allows."""
     if chunk_size is not None:
         return chunk_size
     memory = get_config()["working_memory"] * 2**20
-    return int(np.clip(memory // bytes_of_a_row(n_columns, gram), 1, MAX_CHUNK_ROWS))
+    return int(np.clip(memory // bytes_of_a_row(n_columns, gram, place), 1, MAX_CHUNK_ROWS))
 
 
 class FeatureMap(NamedTuple):
@@ -30,16 +33,29 @@ class FeatureMap(NamedTuple):
     Attributes
     ----------
     binarizer, features : fitted transformer or None
+    place : Host
+        Where features of arrays are made; those of tensors are made where these are.
     """
 
     binarizer: object
     features: object
+    place: object = HOST
 
     def transform(self, X):
         """Return features (n, D)."""
+        place = self.place_for(X)
         if self.binarizer is not None:
-            X = np.asarray(self.binarizer.transform(X))
-        return X if self.features is None else np.asarray(self.features.transform(X))
+            X = np.asarray(self.binarizer.transform(to_host(X)))
+        if not place.is_card:
+            return X if self.features is None else np.asarray(self.features.transform(X))
+        if self.features is not None and not isinstance(self.features, OPURandomFeatures):
+            return place.put(self.features.transform(to_host(X)))
+        X = place.put(X.toarray() if issparse(X) else X)
+        return X if self.features is None else self.features.transform(X)
+
+    def place_for(self, X):
+        """Return where the features of X are made."""
+        return place_of(X) if is_tensor(X) else self.place
 
     def n_columns(self, X):
         """Return D for rows of X."""
@@ -47,16 +63,19 @@ class FeatureMap(NamedTuple):
 
     def pieces(self, X, Y, weights, max_rows, rows=slice(None)):
         """Yield the pieces of ``X[rows]``, ``Y[rows]`` and their ``weights``."""
-        for part in gen_batches(len(weights), max_rows):
+
+        def make(part):
             chosen = part if isinstance(rows, slice) else rows[part]
-            yield self.transform(X[chosen]), Y[chosen], weights[part]
+            return self.transform(rows_of(X, chosen)), Y[chosen], weights[part]
+
+        yield from Portions(self.place_for(X), max_rows).results(make, slice(0, len(weights)))
 
 
 def fit_fourier_map(X, gamma, n_components, seed):
     """Return the ``FeatureMap`` of random Fourier features; it looks at the shape of X only."""
     gamma = 1 / X.shape[1] if gamma is None else gamma
     sampler = RBFSampler(n_components=n_components, gamma=gamma, random_state=seed)
-    return FeatureMap(None, sampler.fit(X[:1]))
+    return FeatureMap(None, sampler.fit(to_host(X[:1])))
 
 
 def fit_device_map(X, y, weights, rows, opu, gamma, n_components, binarizer, seed):
@@ -80,10 +99,9 @@ def fit_device_map(X, y, weights, rows, opu, gamma, n_components, binarizer, see
     """
     codes, fitted = X[:1], None
     if not _all_binary(X, rows, len(weights)):
-        fitted = _fit_binarizer(
-            clone(binarizer), X[rows], y[rows], weights, opu, n_components, seed
-        )
-        codes = np.asarray(fitted.transform(codes))
+        given = to_host(rows_of(X, rows)), y[rows], weights
+        fitted = _fit_binarizer(clone(binarizer), *given, opu, n_components, seed)
+        codes = np.asarray(fitted.transform(to_host(codes)))
     features = OPURandomFeatures(
         n_components, opu=opu, gamma=1.0 if gamma is None else gamma, binarize=None
     )
@@ -93,7 +111,9 @@ def fit_device_map(X, y, weights, rows, opu, gamma, n_components, binarizer, see
 def _all_binary(X, rows, n_rows):
     """Whether all values of ``X[rows]`` are 0 or 1, looking at a chunk of rows at a time."""
     parts = gen_batches(n_rows, MAX_CHUNK_ROWS)
-    return all(is_binary(X[part if isinstance(rows, slice) else rows[part]]) for part in parts)
+    return all(
+        is_binary(rows_of(X, part if isinstance(rows, slice) else rows[part])) for part in parts
+    )
 
 
 def _fit_binarizer(binarizer, X, y, weights, opu, n_components, seed):

@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 from scipy.sparse import issparse
 
+from skopu._core.places import dtype_name, is_tensor, to_host
+
 # How OPURandomFeatures names its columns, also behind the prefix of a FeatureUnion.
 _FEATURE_NAME = re.compile(r"(.*__)?opurandomfeatures\d+$")
 # Where inputs are looked at whether they are features: fewer columns are no features that anyone
@@ -26,8 +28,18 @@ class OPUFeatures(np.ndarray):
         return array[()] if return_scalar else array
 
 
+def mark_as_features(features):
+    """Return an array as ``OPUFeatures``, or a tensor with an attribute that says the same."""
+    if is_tensor(features):
+        features.is_opu_features = True
+        return features
+    return features.view(OPUFeatures)
+
+
 def is_opu_features(X):
     """Whether X says that it came out of an ``OPURandomFeatures``: by type, or column names."""
+    if is_tensor(X):
+        return getattr(X, "is_opu_features", False)
     if isinstance(getattr(X, "_meta", X), OPUFeatures):  # what the blocks of a dask array are
         return True
     columns = getattr(X, "columns", ())
@@ -41,9 +53,12 @@ def warn_of_lost_features(X):
     two forms, scaled or not, 9 of 10 columns had a skewness above -0.1 and 49 of 50 one below
     3.1, and its median was from 0.7 to 1.5. Pixels of MNIST, plain or standardised, are not so.
     """
-    X = X[:_PROBED_ROWS]
-    if issparse(X) or X.dtype.kind != "f" or X.shape[1] < _MANY_COLUMNS or len(X) < _FEW_ROWS:
+    n_rows, n_columns = X.shape
+    if issparse(X) or n_columns < _MANY_COLUMNS or n_rows < _FEW_ROWS:
         return
+    if not dtype_name(X).startswith("float"):
+        return
+    X = to_host(X[:_PROBED_ROWS])
     centred = X - X.mean(axis=0, dtype=np.float64)
     spread = centred.std(axis=0)
     if not spread.all():

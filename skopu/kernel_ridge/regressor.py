@@ -76,14 +76,21 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         and the number of components given here, in place of its own.
     fit_intercept : bool, default=True
         Whether to fit b, unpenalised. ``KernelRidge`` has none.
-    gram : {"float64", "float32", "int7"}, default="float64"
+    gram : {"auto", "float64", "float32", "tf32", "int7"}, default="auto"
         Arithmetic of the products of features, from fast and exact to faster: see the user
         guide for what it does to the error. Sums over chunks and the solution are in float64
-        always. "int7" is "float32" on processors that do not multiply bytes faster.
+        always. "auto" is "float64", and on a card "float32", in full. "tf32" rounds factors to 11
+        bits, as cards do faster; elsewhere it is "float32". "int7" is "float32" on cards, and on
+        processors that do not multiply bytes faster.
     chunk_size : int or None, default=None
         Rows whose features (or kernels with the fitted rows, in ``predict``) are in memory at a
         time. None: as many as fit into ``sklearn.get_config()["working_memory"]``, and no more
-        than 16384.
+        than 16384; where a card's memory does not suffice, half of them, until it does.
+    torch_device : str, default="cpu"
+        Where features are projected and summed, and the system is solved: "cpu", "cuda",
+        "cuda:1", or "auto", a graphics card where there is one. Torch tensors are worked on where
+        they are, and predictions of a tensor are one. Kernels solved in the dual are the
+        processor's; a default binarizer is trained on the device named here.
     random_state : int, RandomState instance or None, default=None
         Source for the binarizer and the Fourier features. The device has its own seed.
     verbose : int, default=0
@@ -133,6 +140,10 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     are fitted by ``fit_chunks``, or as they come by ``partial_fit``; the sums then stay with the
     model, and in its pickles. With "loo" and "gcv" in ``fit``, equal rows are left out together;
     in chunks and blocks each for itself, and for "precomputed" too.
+
+    X may be a torch tensor, of codes or of features that :class:`OPURandomFeatures` made of a
+    tensor: neither they nor the features leave the card; equal rows are left out each for itself.
+    Fitted attributes are numpy arrays in any case. With dask, a worker a card does its share there.
 
     In the dual, ``fit`` holds one matrix of n^2 numbers, up to four while alpha is chosen;
     ``predict`` holds one chunk of the kernel with ``X_fit_``.

@@ -9,6 +9,8 @@ from itertools import islice
 
 import numpy as np
 
+from skopu._core.chunks import Portions
+from skopu._core.places import place_of
 from skopu.exceptions import InterruptedFitWarning
 from skopu.ridge.normal_equations import NormalEquations
 from skopu.ridge.systems import FeatureSystem
@@ -60,7 +62,7 @@ class RidgeSums:
         with self._bar("summing the normal equations", n_rows) as bar:
             try:
                 for Phi, Y, weights in pieces:
-                    self.equations.add(Phi, Y, weights)
+                    self._add(Phi, Y, weights)
                     del Phi  # before the next features are made
                     self._n_pieces += 1
                     bar.update(len(Y))
@@ -72,6 +74,12 @@ class RidgeSums:
                     "from these."
                 )
         return self
+
+    def _add(self, Phi, Y, weights):
+        portions = Portions(place_of(Phi), len(Y))
+        portions.run(
+            lambda rows: self.equations.add(Phi[rows], Y[rows], weights[rows]), slice(0, len(Y))
+        )
 
     def solve(self, alpha, errors_of=None):
         """Return the ``Solution``.

@@ -9,10 +9,11 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
 
 from skopu._core.chunks import row_chunks
+from skopu._core.places import HOST, dtype_name, place_of, to_host
 from skopu.exceptions import RidgeConditionWarning
+from skopu.ridge.algebra import eigh
 from skopu.ridge.normal_equations import check_finite
 from skopu.ridge.readout import LinearReadout
 from skopu.ridge.systems import system_of_features
@@ -61,8 +62,8 @@ class LeaveOneOut:
 
     def __init__(self, system, alphas=None):
         check_finite(system.matrix)
-        matrix = system.matrix.astype(np.float64, copy=False)
-        values, self._vectors = linalg.eigh(matrix, overwrite_a=True)
+        place = place_of(system.matrix)
+        values, self._vectors = eigh(place.cast(system.matrix, "float64"))
         system.matrix = None
         self._system, self._values = system, np.maximum(values, 0)
         # Directions that a kernel which is not positive would fit with the wrong sign.
@@ -70,7 +71,7 @@ class LeaveOneOut:
         self.alphas = _alphas_to_try(alphas, self._values, system)
         # Residuals are compared in units that cannot overflow.
         self._unit = system.target_norms.max() or 1.0
-        rotated = self._vectors.T @ (system.targets / self._unit)
+        rotated = to_host(self._vectors.T @ (system.targets / self._unit))
         # P'T, that is: the rows of a kernel system are those of V, scaled.
         self._projected = rotated
         if system.is_all_rows:
@@ -89,17 +90,22 @@ class LeaveOneOut:
             Used in the place of each row's own.
         """
         alphas = self.alphas if alphas is None else alphas
+        place = HOST if isinstance(rows, slice) else place_of(rows[0])
+        if place != place_of(self._vectors):  # rows of a worker with a card of its own
+            self._vectors = place.put(self._vectors)
         P, targets, share = self._system.hat_rows(rows, self._values, self._vectors)
         shrink = self._shrink(alphas)
+        xp, dtype = place.xp, dtype_name(P)
         if leverage is None:
-            leverage = shrink.astype(P.dtype) @ np.square(P).T + share
+            leverage = place.put(shrink, dtype) @ xp.square(P).T + share
         else:
-            leverage = leverage[:, None]
+            leverage = place.put(leverage)[:, None]
         weights = shrink[:, :, None] * self._projected  # (a, m, q)
-        fitted = P @ weights.astype(P.dtype).transpose(1, 0, 2).reshape(P.shape[1], -1)
-        fitted = fitted.reshape(len(P), len(alphas), -1).transpose(1, 0, 2)
+        weights = weights.transpose(1, 0, 2).reshape(weights.shape[1], -1)
+        fitted = P @ place.put(weights, dtype)
+        fitted = xp.swapaxes(fitted.reshape(len(P), len(alphas), -1), 0, 1)
         residuals = targets / self._unit - fitted
-        return residuals / np.maximum(1 - leverage, _LEAST_SLACK)[:, :, None]
+        return residuals / xp.clip(1 - leverage, _LEAST_SLACK, None)[:, :, None]
 
     def errors(self, Phi=None, Y=None, weights=None, leverage=None):
         """Return the sums of squared residuals (a,) of rows left out, scaled.
@@ -109,7 +115,8 @@ class LeaveOneOut:
         sums = np.zeros(len(self.alphas))
         for part in row_chunks(self._system.n_rows if Y is None else len(Y), _MAX_ROWS):
             rows = part if Y is None else (Phi[part], Y[part], weights[part])
-            sums += np.square(self.residuals(rows, leverage=leverage)).sum(axis=(1, 2))
+            residuals = self.residuals(rows, leverage=leverage)
+            sums += to_host((residuals * residuals).sum(axis=(1, 2)))
         return sums
 
     def gcv(self):
@@ -132,7 +139,8 @@ class LeaveOneOut:
         """Return the ``AlphaChoice`` for sums of errors (a,) over all rows, or from ``gcv``."""
         system, best = self._system, int(np.argmin(sums))
         alpha = float(self.alphas[best])
-        rotated = self._vectors.T @ system.targets
+        place = place_of(self._vectors)
+        rotated = to_host(self._vectors.T @ place.put(system.targets))
         rotated *= self._shrink(self.alphas[best : best + 1]).T
         if self._is_negative.any():
             # Their errors were judged without these directions, which a small alpha would blow up.
@@ -144,7 +152,7 @@ class LeaveOneOut:
                 RidgeConditionWarning,
                 stacklevel=2,
             )
-        readout = system.readout(self._vectors @ rotated)
+        readout = system.readout(self._vectors @ place.put(rotated))
         errors = sums / (system.weight * system.targets.shape[1]) * self._unit**2
         return AlphaChoice(alpha, self.alphas, errors, readout)
 
@@ -162,7 +170,7 @@ class LeaveOneOut:
         left_out = []
         for part in row_chunks(len(Y)):
             rows = part if self._system.is_all_rows else (Phi[part], Y[part], weights[part])
-            left_out.append(self.residuals(rows, np.array([alpha]))[0])
+            left_out.append(to_host(self.residuals(rows, np.array([alpha]))[0]))
         return Y - self._unit * np.concatenate(left_out) / np.sqrt(weights)[:, None]
 
 

@@ -11,32 +11,46 @@ processes or machines. What is kept has D^2 numbers, however many rows there are
 """
 
 import numpy as np
-from scipy.linalg import blas
 from scipy.sparse import diags, issparse
 
 from skopu._core.chunks import cached_chunks
 from skopu._core.integer_product import integers_win
+from skopu._core.places import HOST, float32_products, place_of, rows_of
+from skopu.ridge.algebra import add_product
 from skopu.ridge.quantized_gram import QuantizedGram
 
-GRAMS = ("float64", "float32", "int7")
+GRAMS = ("auto", "float64", "float32", "tf32", "int7")
 # Bytes that a feature takes in a chunk, beside one float32 that it came from.
 _BYTES = {"float64": 12, "float32": 8, "int7": 5}
+_CARD_BYTES = 20  # of which float64 sums of first order take eight
 MAX_CHUNK_ROWS = 2**14  # more of them are no faster, and would overflow the integers of 7 bits
 _FIRST_ROWS = 256
 
 
 def check_finite(system):
     """Raise ValueError if a matrix holds NaN or infinity."""
-    if not np.isfinite(system).all():
+    if not place_of(system).xp.isfinite(system).all():
         raise ValueError(
             "the ridge system holds NaN or infinite values: the features or kernel overflowed; "
             "scale the inputs or lower gamma."
         )
 
 
-def bytes_of_a_row(n_features, gram):
+def arithmetic(gram, place):
+    """Return what a ``gram`` stands for at a place: "float64", "float32", "tf32" or "int7".
+
+    Doubles are slow on most cards, and bytes gain nothing beside what they have. TF32 is theirs
+    alone.
+    """
+    if place.is_card:
+        return {"auto": "float32", "int7": "float32"}.get(gram, gram)
+    return {"auto": "float64", "tf32": "float32"}.get(gram, gram)
+
+
+def bytes_of_a_row(n_features, gram, place=HOST):
     """Return the memory that a row of a chunk takes while it is summed."""
-    return n_features * (4 + _BYTES[gram])
+    own = _CARD_BYTES if place.is_card else _BYTES[arithmetic(gram, place)]
+    return n_features * (4 + own)
 
 
 class NormalEquations:
@@ -44,11 +58,16 @@ class NormalEquations:
 
     Parameters
     ----------
-    gram : {"float64", "float32", "int7"}, default="float64"
-        Arithmetic of the products of a chunk; chunks are added up in float64. "int7" rounds
-        the features to 7 bits, see :mod:`skopu.ridge.quantized_gram`, but not their mean; it is
-        "float32" on machines where that is found to be faster. Sparse features are multiplied in
-        float64 in any case.
+    gram : {"auto", "float64", "float32", "tf32", "int7"}, default="auto"
+        Arithmetic of the products of a chunk; chunks are added up in float64. "auto" is
+        "float64", on cards "float32". "int7" rounds the features to 7 bits, see
+        :mod:`skopu.ridge.quantized_gram`, but not their mean; it is "float32" on cards, and on
+        machines where that is found to be faster. "tf32" rounds them to 11 bits, on cards only:
+        elsewhere it is "float32". Sparse features are multiplied in float64 in any case.
+
+    Notes
+    -----
+    Sums are kept where the features are, in numpy arrays or torch tensors; a pickle has arrays.
 
     Attributes
     ----------
@@ -67,9 +86,25 @@ class NormalEquations:
         What rounding to 7 bits has added to the diagonal of the Gram matrix; zeros otherwise.
     """
 
-    def __init__(self, gram="float64"):
+    def __init__(self, gram="auto"):
         self.gram_kind = gram
         self.n_rows, self.weight = 0, 0.0
+
+    def __getstate__(self):
+        return _moved(vars(self), HOST)
+
+    def __setstate__(self, state):
+        self.__dict__ = state
+
+    def __copy__(self):
+        twin = object.__new__(type(self))
+        twin.__dict__ = dict(vars(self))
+        return twin
+
+    @property
+    def place(self):
+        """Where the sums are."""
+        return place_of(self._gram)
 
     @property
     def n_targets(self):
@@ -89,21 +124,23 @@ class NormalEquations:
         -------
         self : NormalEquations
         """
-        kept = weights > 0
+        place, kept = place_of(Phi), weights > 0
         if not kept.all():
-            Phi, Y, weights = Phi[kept], Y[kept], weights[kept]
+            Phi, Y, weights = rows_of(Phi, kept), Y[kept], weights[kept]
         if not len(weights):
             return self
-        dtype = np.float64 if self.gram_kind == "float64" else np.float32
-        target_mean = weights @ Y / weights.sum()
-        targets = Y - target_mean
-        mean, cross, norm = _first_order(Phi, targets, weights, dtype)
-        product = _product(Phi, mean, targets, weights, self.gram_kind)
+        n_rows, weight = len(weights), weights.sum()
+        target_mean = weights @ Y / weight
+        targets = place.put(Y - target_mean)
+        weights, target_mean = place.put(weights), place.put(target_mean)
+        kind = arithmetic(self.gram_kind, place)
+        mean, cross, norm = _first_order(Phi, targets, weights, kind)
+        product = _product(Phi, mean, targets, weights, kind)
         cross = cross if product.cross is None else product.cross
         part = mean, target_mean, cross, norm, product
         # An error or an interruption finds the sums without these rows, or with them: the new
         # ones are made on the side, and take their place in one assignment.
-        self.__dict__ = self._joined(len(weights), weights.sum(), *part)
+        self.__dict__ = self._joined(n_rows, weight, *part)
         return self
 
     def merge(self, other):
@@ -125,8 +162,9 @@ class NormalEquations:
 
     def gram(self):
         """Return the weighted Gram matrix of the centred features, a new (D, D) array."""
-        gram = np.triu(self._gram)
-        gram += np.triu(self._gram, 1).T
+        xp = self.place.xp
+        gram = xp.triu(self._gram)
+        gram += xp.triu(self._gram, 1).T
         return gram
 
     def system(self, fit_intercept):
@@ -134,46 +172,57 @@ class NormalEquations:
 
         Without intercept they are about zero, and the means are zeros.
         """
-        gram, cross = self.gram(), self.cross.copy()
+        gram, cross, xp = self.gram(), self.cross, self.place.xp
         if fit_intercept:
-            return gram, cross, self.mean, self.target_mean
-        gram += np.outer(self.weight * self.mean, self.mean)
-        cross += np.outer(self.weight * self.mean, self.target_mean)
-        return gram, cross, np.zeros_like(self.mean), np.zeros_like(self.target_mean)
+            return gram, self.place.copy(cross), self.mean, self.target_mean
+        gram += xp.outer(self.weight * self.mean, self.mean)
+        cross = cross + xp.outer(self.weight * self.mean, self.target_mean)
+        return gram, cross, xp.zeros_like(self.mean), xp.zeros_like(self.target_mean)
 
     def _joined(self, n_rows, weight, mean, target_mean, cross, norm, product):
         """Attributes with centred sums added; the means' difference enters as the module says."""
-        own = vars(self) if self.n_rows else _no_rows(*cross.shape)
+        place = place_of(mean)
+        xp = place.xp
+        own = _moved(vars(self), place) if self.n_rows else _no_rows(place, *cross.shape)
         total = self.weight + weight
         share = weight / total
         change, target_change = mean - own["mean"], target_mean - own["target_mean"]
         factor = self.weight * share
-        gram = own["_gram"].copy()
+        gram = place.copy(own["_gram"])
         left, right = product.rank_two()
-        left = np.column_stack([left, factor * change])
-        _add_outer(gram, left, np.column_stack([right, change]))
+        left = xp.column_stack([left, factor * change])
+        add_product(gram, left, xp.column_stack([right, change]))
         product.add_to(gram)
         with np.errstate(over="ignore"):
-            shift = np.sqrt(factor) * np.abs(target_change)
+            shift = np.sqrt(factor) * xp.abs(target_change)
         return {
             "gram_kind": self.gram_kind,
             "n_rows": self.n_rows + n_rows,
             "weight": total,
             "mean": own["mean"] + share * change,
             "target_mean": own["target_mean"] + share * target_change,
-            "target_norm": np.hypot(np.hypot(own["target_norm"], norm), shift),
-            "cross": own["cross"] + cross + np.outer(factor * change, target_change),
+            "target_norm": xp.hypot(xp.hypot(own["target_norm"], norm), shift),
+            "cross": own["cross"] + cross + xp.outer(factor * change, target_change),
             "excess": own["excess"] + product.excess,
             "_gram": gram,
         }
 
 
-def _no_rows(n_features, n_targets):
+_ARRAYS = ("mean", "target_mean", "target_norm", "cross", "excess", "_gram")
+
+
+def _moved(attributes, place):
+    """Attributes of sums with the arrays at a place."""
+    arrays = {name: place.put(attributes[name]) for name in _ARRAYS if name in attributes}
+    return {**attributes, **arrays}
+
+
+def _no_rows(place, n_features, n_targets):
     """Attributes of sums of no rows."""
     sizes = {"mean": n_features, "excess": n_features}
     sizes |= {"target_mean": n_targets, "target_norm": n_targets}
     sizes |= {"cross": (n_features, n_targets), "_gram": (n_features, n_features)}
-    return {name: np.zeros(size) for name, size in sizes.items()}
+    return {name: place.zeros(size) for name, size in sizes.items()}
 
 
 class _Stored:
@@ -188,7 +237,7 @@ class _Stored:
         gram += self._gram
 
     def rank_two(self):
-        return np.empty((2, len(self._gram), 0))
+        return place_of(self._gram).zeros((2, len(self._gram), 0))
 
 
 class _SparseProduct(_Stored):
@@ -209,39 +258,46 @@ def _product(Phi, mean, targets, weights, kind):
         return _SparseProduct(Phi, mean, weights)
     if kind == "int7" and integers_win("levels"):
         return QuantizedGram(Phi, mean, targets, np.sqrt(weights))
-    dtype = np.float64 if kind == "float64" else np.float32
-    rows = np.subtract(Phi, mean, dtype=dtype)
+    place, dtype = place_of(Phi), "float64" if kind == "float64" else "float32"
+    rows = place.difference(Phi, mean, dtype)
     if not (weights == 1).all():
-        rows *= np.sqrt(weights)[:, None].astype(dtype)
-    # One array on both sides: numpy then computes half of the symmetric product.
-    return _Stored(rows.T @ rows)
+        rows *= place.cast(place.xp.sqrt(weights), dtype)[:, None]
+    with float32_products(place, rounds_factors=kind == "tf32"):
+        # One array on both sides: numpy then computes half of the symmetric product.
+        return _Stored(rows.T @ rows)
 
 
-def _add_outer(gram, left, right):
-    """``gram += left @ right.T`` in place, for C-ordered ``gram``."""
-    blas.dgemm(1.0, right, left, beta=1.0, c=gram.T, trans_b=True, overwrite_c=True)
-
-
-def _first_order(Phi, targets, weights, dtype):
+def _first_order(Phi, targets, weights, kind):
     """Mean (D,), cross products (D, q) with centred targets, norms (q,) of these."""
-    unit = np.abs(targets).max(axis=0)
+    place = place_of(Phi)
+    xp = place.xp
+    # A card adds all rows up in one go, which float32 would not do well enough.
+    dtype = "float64" if place.is_card or kind == "float64" else "float32"
+    unit = xp.amax(xp.abs(targets), axis=0)
     unit[unit == 0] = 1.0  # in units of the largest, squares neither overflow nor vanish
     targets = targets / unit
     weighted = weights[:, None] * targets
-    left = np.column_stack([weights / weights.sum(), weighted]).T.astype(dtype)
-    shift = _near_mean(Phi, dtype)
-    sums = np.zeros((len(left), Phi.shape[1]))
-    for rows in cached_chunks(Phi.shape[0], Phi.shape[1], min_rows=32):
-        block = Phi[rows].astype(dtype, copy=False)
-        sums += left[:, rows] @ (block if issparse(Phi) else block - shift)
-    norm = np.sqrt((weighted * targets).sum(axis=0)) * unit
+    left = place.cast(xp.column_stack([weights / weights.sum(), weighted]).T, dtype)
+    shift = _near_mean(Phi, place, dtype)
+    sums = place.zeros((len(left), Phi.shape[1]))
+    for rows in _blocks(Phi, place):
+        block = Phi[rows].astype(dtype, copy=False) if issparse(Phi) else Phi[rows]
+        sums += left[:, rows] @ (block if issparse(Phi) else place.difference(block, shift, dtype))
+    norm = xp.sqrt((weighted * targets).sum(axis=0)) * unit
     # The weighted targets add up to zero but for rounding, which a large mean would magnify.
-    cross = (sums[1:] - np.outer(weighted.sum(axis=0), sums[0])).T * unit
+    cross = (sums[1:] - xp.outer(weighted.sum(axis=0), sums[0])).T * unit
     return shift + sums[0], cross, norm
 
 
-def _near_mean(Phi, dtype):
+def _blocks(Phi, place):
+    if place.is_card:
+        return [slice(0, len(Phi))]
+    return cached_chunks(Phi.shape[0], Phi.shape[1], min_rows=32)
+
+
+def _near_mean(Phi, place, dtype):
     """Mean of the first dense rows, taken out of sums to keep digits; zeros for sparse ones."""
     if issparse(Phi):
-        return np.zeros(Phi.shape[1], dtype)
-    return Phi[:_FIRST_ROWS].mean(axis=0, dtype=np.float64).astype(dtype)
+        return place.zeros(Phi.shape[1], dtype)
+    first = place.cast(Phi[:_FIRST_ROWS], "float64")
+    return place.cast(first.mean(axis=0), dtype)

@@ -11,7 +11,9 @@ import numpy as np
 from scipy import linalg
 from scipy.linalg import lapack
 
+from skopu._core.places import is_tensor, place_of
 from skopu.exceptions import RidgeConditionWarning
+from skopu.ridge.algebra import diagonal_of, least_squares, try_cholesky
 from skopu.ridge.normal_equations import check_finite
 
 _JITTERS = 10.0 ** np.arange(-14, -5)  # relative to the mean of the diagonal
@@ -29,13 +31,14 @@ def solve(system, alpha):
         diagonal acts as a penalty: it is taken off alpha, down to zero.
     """
     matrix, targets = system.matrix, system.targets
-    alpha = np.broadcast_to(np.asarray(alpha, dtype=np.float64), targets.shape[1:])
-    solution = np.empty_like(targets, dtype=np.float64)
-    diagonal, own = np.diag_indices(len(matrix)), np.diag(matrix).copy()
-    distinct = np.unique(alpha)
+    alpha = np.broadcast_to(np.asarray(alpha, dtype=np.float64), tuple(targets.shape[1:]))
+    place = place_of(matrix)
+    solution = place.empty(targets.shape, "float64")
+    diagonal = diagonal_of(matrix)
+    own, distinct = place.copy(diagonal), np.unique(alpha)
     for value in distinct:
         columns = alpha == value
-        matrix[diagonal] = own + np.maximum(value - system.excess, 0)
+        diagonal[...] = own + place.xp.clip(value - system.excess, 0, None)
         solution[:, columns] = solve_positive(matrix, targets[:, columns], len(distinct) == 1)
     return system.readout(solution)
 
@@ -79,35 +82,34 @@ def solve_positive(A, B, overwrite_A=False):
         indefinite, that the least-squares solution was taken.
     """
     check_finite(A)
-    # A symmetric matrix is its own transpose: this way LAPACK finds it in its order.
-    A = np.array(A.T, dtype=np.float64, order="F", copy=None if overwrite_A else True)
-    diagonal, own = np.diag_indices(len(A)), np.diag(A).copy()
-    size = float(np.mean(own)) or 1.0
+    A = _prepared(A, overwrite_A)
+    diagonal = diagonal_of(A)
+    own = place_of(A).copy(diagonal)
+    size = float(own.mean()) or 1.0
     for jitter in (0.0, *_JITTERS):
-        A[diagonal] = own + jitter * size
-        # LAPACK writes to the lower triangle and the diagonal only: the upper triangle, and the
-        # diagonal kept aside, bring the matrix back for the next rung of the ladder.
-        factor, info = lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)
-        if info == 0:
+        diagonal[...] = own + jitter * size
+        X = try_cholesky(A, B)
+        if X is not None:
             if jitter:
                 _warn(
                     f"singular ridge system: solved after adding {jitter * size:.1e} to its "
                     "diagonal; a larger alpha avoids this."
                 )
-            return linalg.cho_solve((factor, True), B, check_finite=False)
-        _mirror_upper(A)
-    A[diagonal] = own
+            return X
+    diagonal[...] = own
     _warn(
         "indefinite ridge system: the least-squares solution is taken; a kernel must have "
         "non-negative eigenvalues, or alpha must outweigh the negative ones."
     )
-    return linalg.lstsq(A, B)[0]
+    return least_squares(A, B)
 
 
-def _mirror_upper(A):
-    """Copy the upper triangle to the lower one, a column of blocks at a time."""
-    for column in range(len(A)):
-        A[column + 1 :, column] = A[column, column + 1 :]
+def _prepared(A, may_overwrite):
+    """Return A as ``try_cholesky`` takes it, a copy unless it may be overwritten."""
+    if is_tensor(A):
+        return A if may_overwrite else A.clone()
+    # A symmetric matrix is its own transpose: this way LAPACK finds it in its order.
+    return np.array(A.T, dtype=np.float64, order="F", copy=None if may_overwrite else True)
 
 
 def _warn(message):

@@ -20,7 +20,8 @@ is found from features and targets centred at their weighted means. In the rows
   the features as they were given.
 
 Everything is in float64 whatever the features are, because the normal equations square their
-condition number.
+condition number. ``matrix`` and ``targets`` are where the sums are, on a card or not, and what
+``hat_rows`` returns is where its rows and vectors are; all else is numpy's.
 """
 
 import numpy as np
@@ -28,7 +29,8 @@ from scipy.sparse import issparse
 from sklearn.utils.extmath import safe_sparse_dot
 
 from skopu._core.chunks import row_chunks
-from skopu.ridge.normal_equations import NormalEquations
+from skopu._core.places import float32_products, place_of, to_host
+from skopu.ridge.normal_equations import NormalEquations, arithmetic
 from skopu.ridge.readout import LinearReadout
 
 
@@ -47,18 +49,20 @@ class FeatureSystem:
         self.matrix, self.targets, self.mean, self.target_mean = equations.system(fit_intercept)
         self.weight, self.n_rows = equations.weight, equations.n_rows
         self.fit_intercept = fit_intercept
-        self.size = np.trace(self.matrix) + self.weight * (self.mean @ self.mean)
+        self.size = float(self.matrix.trace() + self.weight * (self.mean @ self.mean))
         # What rounding to 7 bits has added to the diagonal.
         self.excess = equations.excess
-        self.target_norms = equations.target_norm
+        self.target_norms = to_host(equations.target_norm)
         if not fit_intercept:
-            shift = np.sqrt(self.weight) * np.abs(equations.target_mean)
+            shift = np.sqrt(self.weight) * np.abs(to_host(equations.target_mean))
             self.target_norms = np.hypot(self.target_norms, shift)
-        self._dtype = np.float64 if equations.gram_kind == "float64" else np.float32
+        is_double = arithmetic(equations.gram_kind, equations.place) == "float64"
+        self._dtype = "float64" if is_double else "float32"
 
     def readout(self, solution):
-        """Return the ``LinearReadout`` with weights ``solution`` (D, q)."""
-        return LinearReadout(solution, self.target_mean - self.mean @ solution)
+        """Return the ``LinearReadout`` with weights ``solution`` (D, q), in arrays."""
+        solution, mean = to_host(solution), to_host(self.mean)
+        return LinearReadout(solution, to_host(self.target_mean) - mean @ solution)
 
     def rounding(self, values):
         """Return infinity: squares of features are not negative."""
@@ -67,15 +71,20 @@ class FeatureSystem:
     def hat_rows(self, rows, values, vectors):
         """See the module; ``rows`` is (Phi, Y, weights)."""
         Phi, Y, weights = rows
-        root = np.sqrt(weights)[:, None]
-        vectors = vectors.astype(self._dtype, copy=False)
-        if issparse(Phi):
-            P = safe_sparse_dot(Phi, vectors, dense_output=True) - self.mean @ vectors
-        else:
-            P = np.subtract(Phi, self.mean, dtype=self._dtype) @ vectors
-        P = np.multiply(P, root, out=P, casting="same_kind")
         share = weights / self.weight if self.fit_intercept else np.zeros(len(weights))
-        return P, root * (Y - self.target_mean), share
+        place = place_of(Phi)
+        mean, target_mean = place.put(self.mean), place.put(self.target_mean)
+        Y, weights, share = (place.put(part) for part in (Y, weights, share))
+        root = place.xp.sqrt(weights)[:, None]
+        vectors = place.cast(vectors, self._dtype)
+        if issparse(Phi):
+            P = safe_sparse_dot(Phi, vectors, dense_output=True) - mean @ vectors
+        else:
+            centred = place.difference(Phi, mean, self._dtype)
+            with float32_products(place):
+                P = centred @ vectors
+        P *= root
+        return P, root * (Y - target_mean), share
 
 
 class KernelSystem:
@@ -146,7 +155,8 @@ class WideSystem(KernelSystem):
     """
 
     def __init__(self, Phi, Y, weights, fit_intercept):
-        self._Phi, self._shift = Phi.astype(np.float64), np.zeros(Phi.shape[1])
+        # Rows are few: the host has them.
+        self._Phi, self._shift = to_host(Phi).astype(np.float64), np.zeros(Phi.shape[1])
         if fit_intercept and not issparse(Phi):
             # A large common part would cost the kernel its digits.
             self._shift = weights @ self._Phi / weights.sum()
@@ -166,7 +176,7 @@ class WideSystem(KernelSystem):
         return LinearReadout(coef, intercept - self._shift @ coef)
 
 
-def sum_rows(Phi, Y, weights, gram="float64"):
+def sum_rows(Phi, Y, weights, gram="auto"):
     """Return ``NormalEquations`` of features in memory; only a chunk is in float64 at a time."""
     equations = NormalEquations(gram)
     for rows in row_chunks(Phi.shape[0]):
@@ -174,7 +184,7 @@ def sum_rows(Phi, Y, weights, gram="float64"):
     return equations
 
 
-def system_of_features(Phi, Y, weights, fit_intercept, gram="float64"):
+def system_of_features(Phi, Y, weights, fit_intercept, gram="auto"):
     """Return the smaller system of features in memory.
 
     Parameters
@@ -183,7 +193,7 @@ def system_of_features(Phi, Y, weights, fit_intercept, gram="float64"):
     Y : ndarray of shape (n, q)
     weights : ndarray of shape (n,), all positive
     fit_intercept : bool
-    gram : str, default="float64"
+    gram : str, default="auto"
         Arithmetic of the D x D system, as in ``NormalEquations``.
     """
     if Phi.shape[0] < Phi.shape[1]:

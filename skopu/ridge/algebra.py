@@ -1,0 +1,67 @@
+"""Factorisations of symmetric matrices, by LAPACK or by torch: what the two call differently."""
+
+import numpy as np
+from scipy import linalg
+from scipy.linalg import blas, lapack
+
+from skopu._core.places import is_tensor
+
+
+def diagonal_of(A):
+    """Return the diagonal, a view to be written to."""
+    return A.diagonal() if is_tensor(A) else np.einsum("ii->i", A)
+
+
+def add_product(A, left, right):
+    """Add ``left @ right.T`` to A in place; all are float64, A is C-ordered."""
+    if is_tensor(A):
+        A.addmm_(left, right.T)
+    else:
+        blas.dgemm(1.0, right, left, beta=1.0, c=A.T, trans_b=True, overwrite_c=True)
+
+
+def eigh(A):
+    """Return eigenvalues (m,), an array, and eigenvectors (m, m) where A, overwritten, is."""
+    if not is_tensor(A):
+        return linalg.eigh(A, overwrite_a=True)
+    import torch
+
+    values, vectors = torch.linalg.eigh(A)
+    return values.cpu().numpy(), vectors
+
+
+def try_cholesky(A, B):
+    """Return X of ``A X = B``, or None if A is not positive definite.
+
+    Parameters
+    ----------
+    A : ndarray (Fortran-ordered) or Tensor of shape (m, m), float64
+        Overwritten by the factor; left as it was, but for its diagonal, if there is none.
+    B : ndarray or Tensor of shape (m, q), float64
+    """
+    if is_tensor(A):
+        import torch
+
+        factor, failed = torch.linalg.cholesky_ex(A)
+        return None if failed.item() else torch.cholesky_solve(B, factor)
+    # LAPACK writes to the lower triangle and the diagonal only: the upper triangle brings the
+    # matrix back for the next rung of the ladder.
+    factor, failed = lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)
+    if not failed:
+        return linalg.cho_solve((factor, True), B, check_finite=False)
+    _mirror_upper(A)
+    return None
+
+
+def least_squares(A, B):
+    """Return the shortest X (m, q) for which ``A X`` is nearest to B."""
+    if not is_tensor(A):
+        return linalg.lstsq(A, B)[0]
+    # torch's own solver for cards asks for full rank.
+    return A.new_tensor(linalg.lstsq(A.cpu().numpy(), B.cpu().numpy())[0])
+
+
+def _mirror_upper(A):
+    """Copy the upper triangle to the lower one, a column of blocks at a time."""
+    for column in range(len(A)):
+        A[column + 1 :, column] = A[column, column + 1 :]
