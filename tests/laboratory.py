@@ -4,16 +4,23 @@ Drivers that treat memory as camera libraries do, and disks, signals and memory 
 puts one of them around something that works, and compares with what works.
 """
 
+import decimal
 import inspect
+import locale
 import os
+import random
 import resource
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
+import sklearn
+import torch
+from threadpoolctl import threadpool_info
 
 import skopu
 from skopu.devices import MachineOPU, SimulatedOPU
@@ -239,6 +246,42 @@ class Lines:
                 sys.settrace(None)
                 signal.raise_signal(signal.SIGINT)
         return self._see
+
+
+def process_state():
+    """All that the process has one of, as a dict: what no fit and no prediction may change."""
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return {
+        "torch: default dtype": torch.get_default_dtype(),
+        "torch: default device": torch.get_default_device(),
+        "torch: gradients": torch.is_grad_enabled(),
+        "torch: inference": torch.is_inference_mode_enabled(),
+        "torch: autocast": torch.is_autocast_enabled("cpu"),
+        "torch: precision": torch.get_float32_matmul_precision(),
+        "torch: deterministic": torch.are_deterministic_algorithms_enabled(),
+        "torch: threads": torch.get_num_threads(),
+        "torch: generator": torch.get_rng_state().numpy().tobytes(),
+        "numpy: errors": np.geterr(),
+        "numpy: generator": (kind, keys.tobytes(), *rest),
+        "numpy: printing": np.get_printoptions(),
+        "random: generator": random.getstate(),
+        "scikit-learn": sklearn.get_config(),
+        "warnings": list(warnings.filters),
+        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "environment": dict(os.environ),
+        "folder": os.getcwd(),
+        "locale": locale.setlocale(locale.LC_ALL),
+        "decimals": str(decimal.getcontext()),
+        "recursion": sys.getrecursionlimit(),
+        "tracing": (sys.gettrace(), sys.getprofile()),
+        **{f"threads of {lib['filepath']}": lib["num_threads"] for lib in threadpool_info()},
+    }
+
+
+def changed(before):
+    """Names of what is no longer as ``process_state`` found it; new libraries may have come."""
+    now = process_state()
+    return [name for name in before if now[name] != before[name]]
 
 
 def choose_calls(functions, n, rng):
