@@ -68,6 +68,7 @@ ESTIMATORS = [
     skopu.OPUKernelRidge(kernel="linear"),
     skopu.OPUKernelRidge(kernel="rbf", kernel_approximation="fourier", n_components=256),
     skopu.OPUKernelRidge(kernel="laplacian"),
+    skopu.OPUKernelRidge(kernel="rbf", compute_std=True),
     skopu.OPUKernelRidge(kernel="precomputed"),
     skopu.OPUKernelRidgeClassifier(n_components=256, binarizer=BINARIZER),
     skopu.OPUKernelRidgeClassifier(kernel="linear"),

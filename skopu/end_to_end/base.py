@@ -267,13 +267,16 @@ class EndToEnd(PartsMixin, BaseEstimator):
 
     def _outputs(self, X):
         """Return what the ridge says (n, q) of X, a chunk of rows at a time."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=REAL)
-        probabilities = self.binarizer_._probabilities(X)
+        probabilities = self._probabilities(X)
         read_out = self._mean_form().mean if self.prediction == "mean" else self._average_readout
         return np.concatenate(
             [read_out(probabilities[rows]) for rows in row_chunks(len(probabilities))]
         )
+
+    def _probabilities(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=REAL)
+        return self.binarizer_._probabilities(X)
 
     def _mean_form(self):
         """Return the form of the bits whose mean is the prediction; no features are made."""

@@ -1,9 +1,13 @@
 """Regression with binarizer, features and readout trained jointly."""
 
+import numpy as np
+
+from skopu._core.chunks import row_chunks
 from skopu._core.regression import OutputRegressor, TargetFit
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.targets import standardise
 from skopu.end_to_end.base import EndToEnd
+from skopu.end_to_end.certainty import mean_and_std
 from skopu.kernel_ridge.regressor import OPUKernelRidge
 
 
@@ -106,6 +110,36 @@ class EndToEndOPURegressor(TargetFit, OutputRegressor, EndToEnd):
     _loss = "squared_error"
     _ridge_class = OPUKernelRidge
     _parameter_constraints = {**EndToEnd._parameter_constraints, "ridge": [OPUKernelRidge, None]}
+
+    def predict(self, X, return_std=False):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        return_std : bool, default=False
+            Whether to return the standard deviation of a new target too: that of the ridge (see
+            :meth:`OPUKernelRidge.predict`), which must have ``compute_std=True``, and for several
+            draws that of their average. It knows nothing of errors of the encoder.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        std : ndarray of the same shape
+            If ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            With ``return_std``, if the ridge was fitted without ``compute_std``.
+        """
+        if not return_std:
+            return super().predict(X)
+        probabilities = self._probabilities(X)
+        parts = [mean_and_std(self, probabilities[rows]) for rows in row_chunks(len(probabilities))]
+        found = (np.concatenate(part) for part in zip(*parts))
+        return tuple(part[:, 0] if self._is_single else part for part in found)
 
     def _fit_targets(self, X, Y, weights):
         rows = merge_repeated_rows(X, standardise(Y, weights), weights)

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from skopu._core.chunks import CHUNK_ROWS, Portions
+from skopu._core.chunks import CHUNK_ROWS, Portions, row_chunks
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.places import find_place, is_tensor, place_of, rows_of, to_host
 from skopu._core.random import draw_seeds
@@ -30,7 +30,7 @@ from skopu.ridge.normal_equations import GRAMS
 from skopu.ridge.systems import WideSystem
 
 _OF_SOME_FITS = ("coef_", "readout_coef_", "dual_coef_", "loo_error_", "feature_importances_")
-_OF_SOME_FITS += ("_equations_",)
+_OF_SOME_FITS += ("_equations_", "_posterior_")
 
 
 @dataclass(eq=False, repr=False)
@@ -163,7 +163,7 @@ class OPURidge(PartsMixin, BaseEstimator):
         kept = list(make_pieces()) if n_rows <= max_rows else None
         sums = self._sums().add(make_pieces() if kept is None else kept, n_rows)
         reread = sums.rereading(make_pieces if kept is None else lambda: kept)
-        self._publish(sums.solve(alpha, reread))
+        self._publish(sums.solve(alpha, reread, kept))
 
     def _fit_ready(self, Phi, Y, weights):
         """Fit to features (m, D) of distinct rows that the caller has made and checked.
@@ -235,12 +235,40 @@ class OPURidge(PartsMixin, BaseEstimator):
         portions.run(read, slice(0, X.shape[0]))
         return decision
 
+    def _read_out_with_std(self, X):
+        """Readout (n, q) of validated X, and the standard deviations of new targets.
+
+        The features are made once for both.
+        """
+        posterior = getattr(self, "_posterior_", None)
+        if posterior is None:
+            raise ValueError(
+                f"return_std=True needs what a fit with compute_std=True keeps: fit this "
+                f"{type(self).__name__} with it."
+            )
+        if self._is_precomputed():
+            raise ValueError(
+                "return_std=True needs the kernel of each row with itself, which a matrix of "
+                "kernels with the fitted rows does not hold: give the kernel by name or function."
+            )
+        made, means, variances = self._map(), [], []
+        n_columns, there = len(self._readout_.coef), made.place_for(X)
+        max_rows = rows_at_a_time(n_columns, self.gram, self.chunk_size, there)
+        for rows in row_chunks(X.shape[0], max_rows):
+            Phi = to_host(made.transform(X[rows]))
+            own = made.with_itself(X[rows]) if self._has_dual() else None
+            means.append(self._readout_.predict(Phi))
+            variances.append(posterior.variances(Phi, own))
+        return np.concatenate(means), np.sqrt(np.concatenate(variances))
+
     def _publish(self, solution):
         """Set what a fit ends with; ``_is_flat_`` drops the axis of targets."""
         for name in _OF_SOME_FITS:
             # After a partial_fit that began anew, an earlier fit must not show through.
             vars(self).pop(name, None)
         self._readout_, self.alpha_ = solution.readout, solution.alpha
+        if solution.posterior is not None:
+            self._posterior_ = solution.posterior
         if solution.error is not None:
             self.loo_error_ = solution.error
         (coef, intercept), flat = solution.readout, self._is_flat_
@@ -276,7 +304,7 @@ class OPURidge(PartsMixin, BaseEstimator):
         return isinstance(self.kernel_, str) and self.kernel_ == "precomputed"
 
     def _alpha(self, n_targets):
-        return Alpha(self.alpha, self.alphas, n_targets)
+        return Alpha(self.alpha, self.alphas, n_targets, getattr(self, "compute_std", False))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS, pairwise_kernels
+from sklearn.utils import gen_batches
 
 from skopu._core.places import HOST, to_host
 from skopu._core.rows import distinct_rows
@@ -15,6 +16,7 @@ KERNEL_NAMES = set(PAIRWISE_KERNEL_FUNCTIONS)
 # Up to here the "rbf" kernel is exact if nothing else is asked: on one busy core with alpha given
 # 0.5 s, with alpha chosen 10 s and 0.5 GB; twice the rows would take eight times as long.
 MAX_EXACT_ROWS = 4096
+_ROWS_OF_DIAGONAL = 16  # of a kernel known by its products only: few are computed for nothing
 
 
 class KernelMap(NamedTuple):
@@ -47,6 +49,12 @@ class KernelMap(NamedTuple):
         """Return the kernel (n, m)."""
         X = to_host(X)
         return X if self.is_precomputed else self.between(X, self.X)
+
+    def with_itself(self, X):
+        """Return the kernel (n,) of each row with itself."""
+        X = to_host(X)
+        parts = (X[rows] for rows in gen_batches(X.shape[0], _ROWS_OF_DIAGONAL))
+        return np.concatenate([np.diag(self.between(part)) for part in parts])
 
     def between(self, X, Y=None):
         """Return the kernel (n, m) of rows of X with rows of Y, or with each other."""
@@ -93,6 +101,8 @@ def fit_dual(kernel_map, X, Y, weights, alpha, fit_intercept):
         K = K.astype(np.float64)
     system = KernelSystem(K, Y[kept], own_weights, fit_intercept, overwrite_K=True)
     solution = alpha.solve(system)
+    if solution.posterior is not None:
+        solution.posterior.scatter(kept, len(Y))
     dual = np.zeros(Y.shape)
     dual[kept] = solution.readout.coef
     return solution._replace(readout=solution.readout._replace(coef=dual))

@@ -5,6 +5,7 @@ from scipy.sparse import issparse
 from scipy.special import expit
 from sklearn.utils.extmath import safe_sparse_dot
 
+from skopu._core.places import to_host
 from skopu._core.scaling import apply_scaler
 from skopu.forms.importances import deviations, encoder_gradients, few_rows, mean_squares
 from skopu.kernel_ridge.readout_form import form_of_readout
@@ -29,12 +30,15 @@ def set_importances(model, slopes, X, Y, weights):
         Targets, for their units.
     weights : ndarray of shape (n,)
     """
+    vars(model).pop("feature_importances_", None)  # of another fit that goes on
     if slopes is None:
         return
     gradients, scaler = slopes
+    weights = to_host(weights)
     rows = np.flatnonzero(weights > 0)
     rows = rows[few_rows(len(rows), _MAX_SPREAD_ROWS)]
-    X, Y, weights = apply_scaler(scaler, X[rows]), Y[rows], weights[rows]
+    X, Y, weights = to_host(X[rows]), to_host(Y[rows]), weights[rows]
+    X = apply_scaler(scaler, X)
     spread, units = deviations(X, weights), deviations(Y, weights)
     factors = spread / np.where(units > 0, units, 1.0)[:, None, None]
     chosen = few_rows(len(weights))

@@ -1,5 +1,7 @@
 """Kernel ridge regression with the kernel of an Optical Processing Unit."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
@@ -12,6 +14,7 @@ from skopu.kernel_ridge.base import OPURidge
 from skopu.kernel_ridge.chunks import can_stream, fit_blocks, fit_chunks, fit_part
 
 
+@dataclass(eq=False, repr=False)
 class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     r"""Kernel ridge regression with the kernel of an Optical Processing Unit, or any other.
 
@@ -96,6 +99,10 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     verbose : int, default=0
         Above 0: progress of the sums, and of the default binarizer.
 
+    compute_std : bool, default=False
+        Whether ``fit`` keeps what ``predict(X, return_std=True)`` takes: an eigendecomposition, of
+        n_components^2 numbers (or n_samples^2 in the dual).
+
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
@@ -172,6 +179,11 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     >>> model.dual_coef_.shape, round(model.score(X[150:], y[150:]), 2)
     ((150,), 1.0)
     """
+
+    _parameter_constraints = {**OPURidge._parameter_constraints, "compute_std": ["boolean"]}
+
+    _: KW_ONLY
+    compute_std: bool = False
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole
@@ -250,18 +262,35 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         fit_chunks(self, chunks)
         return self
 
-    def predict(self, X):
-        """Predict targets.
+    def predict(self, X, return_std=False):
+        r"""Predict targets.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows; for "precomputed" the kernel with the rows seen in ``fit``.
+        return_std : bool, default=False
+            Whether to return the standard deviation of a new target too. The ridge is the mean of
+            a Bayesian linear model of weights :math:`N(0, \sigma^2/\alpha)`, whose variance for
+            a new target is :math:`\sigma^2 (1 + z^\top (Z^\top W Z + \alpha)^{-1} z)` with
+            centred features z, plus that of the intercept; :math:`\sigma^2` comes from
+            leave-one-out residuals (from generalised cross-validation for rows that come in
+            chunks). It knows nothing of errors of the binarizer. Needs ``compute_std=True``.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        std : ndarray of the same shape
+            If ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            With ``return_std``, if the fit was without ``compute_std``, for "precomputed", or for
+            dask arrays.
         """
+        if return_std:
+            return self._predicted_with_std(X)
         if is_dask(X):
             check_is_fitted(self)
             n_columns = None if self._is_flat_ else len(self.intercept_)
@@ -269,6 +298,13 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
             return map_rows(self, "predict", X, n_columns, meta)
         decision = self._decision(X)
         return decision[:, 0] if self._is_flat_ else decision
+
+    def _predicted_with_std(self, X):
+        if is_dask(X):
+            raise ValueError("return_std=True takes rows in memory: predict block by block.")
+        check_is_fitted(self)
+        found = self._read_out_with_std(self._validate(X, reset=False))
+        return tuple(part[:, 0] if self._is_flat_ else part for part in found)
 
     def _fit_last(self, Phi, Y, is_single, weights):
         """Fit as the last step of a model, to its features of distinct rows."""

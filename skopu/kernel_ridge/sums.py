@@ -81,7 +81,7 @@ class RidgeSums:
             lambda rows: self.equations.add(Phi[rows], Y[rows], weights[rows]), slice(0, len(Y))
         )
 
-    def solve(self, alpha, errors_of=None):
+    def solve(self, alpha, errors_of=None, pieces=None):
         """Return the ``Solution``.
 
         The rows may have taken hours: an interruption while it is solved is a reason to hurry,
@@ -93,15 +93,17 @@ class RidgeSums:
         alpha : Alpha
         errors_of : callable or None
             As ``Alpha.solve`` takes it: see ``rereading``.
+        pieces : list of pieces, or None
+            Those that are in memory, if they are all.
         """
         if not self.equations.n_rows:
             raise ValueError("there are no rows to fit: the chunks are empty.")
         try:
-            return alpha.solve(self._system(), errors_of)
+            return alpha.solve(self._system(), errors_of, pieces)
         except KeyboardInterrupt:
             hurried = " with alpha by generalised cross-validation" if alpha.is_chosen else ""
             _warn(f"fit interrupted while it was solved: it is solved all the same{hurried}.")
-            return alpha.solve(self._system())
+            return alpha.solve(self._system(), pieces=pieces)
 
     def rereading(self, make_pieces):
         """Return what gives the leave-one-out errors of the pieces that were added.

@@ -119,21 +119,61 @@ class LeaveOneOut:
             sums += to_host((residuals * residuals).sum(axis=(1, 2)))
         return sums
 
+    @property
+    def system(self):
+        """The system, without its matrix."""
+        return self._system
+
+    @property
+    def values(self):
+        """Eigenvalues of the system, (m,)."""
+        return self._values
+
+    @property
+    def vectors(self):
+        """Eigenvectors of the system, (m, m)."""
+        return self._vectors
+
+    def noise(self, alpha, pieces=None):
+        """Return the sums (q,) over rows of residual times residual left out, with weights.
+
+        Parameters
+        ----------
+        alpha : float
+        pieces : iterable of (Phi, Y, weights), or None
+            All rows, for sums of features; None: each has the mean leverage.
+        """
+        system, alphas = self._system, np.array([alpha])
+        if pieces is None and not system.is_all_rows:
+            residual, leverage = self._residual_norms(alphas)
+            return residual[0] / max(1 - leverage[0], _LEAST_SLACK) * self._unit**2
+        parts = row_chunks(system.n_rows, _MAX_ROWS) if system.is_all_rows else pieces
+        # A residual left out times the residual: the latter has leverage zero.
+        products = (
+            self.residuals(part, alphas)[0] * self.residuals(part, alphas, np.zeros(1))[0]
+            for part in parts
+        )
+        return self._unit**2 * sum(to_host(product.sum(0)) for product in products)
+
     def gcv(self):
         r"""Return what ``errors`` adds up to if every row has the mean leverage.
 
         .. math:: \sum_i w_i r_i^2 / (1 - \mathrm{tr} H / n)^2
         """
-        system, shrink = self._system, self._shrink(self.alphas)
-        leverage = (shrink @ self._values + system.fit_intercept) / system.n_rows
-        if system.is_all_rows:
+        residual, leverage = self._residual_norms(self.alphas)
+        if self._system.is_all_rows:
             # A difference of norms, as below, would lose the residuals of rows that are nearly
             # interpolated: there may be fewer of them than features.
             return self.errors(leverage=leverage)
+        return residual.sum(axis=1) / np.square(np.maximum(1 - leverage, _LEAST_SLACK))
+
+    def _residual_norms(self, alphas):
+        """Return sums (a, q) of squared residuals, scaled, and the mean leverages (a,)."""
+        system, shrink = self._system, self._shrink(alphas)
         fitted = (shrink * (2 - self._values * shrink)) @ np.square(self._projected)
         norms = system.target_norms / self._unit
-        residual = np.maximum(np.square(norms) - fitted, 0).sum(axis=1)
-        return residual / np.square(np.maximum(1 - leverage, _LEAST_SLACK))
+        leverage = (shrink @ self._values + system.fit_intercept) / system.n_rows
+        return np.maximum(np.square(norms) - fitted, 0), leverage
 
     def choose(self, sums):
         """Return the ``AlphaChoice`` for sums of errors (a,) over all rows, or from ``gcv``."""

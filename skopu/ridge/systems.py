@@ -15,6 +15,7 @@ is found from features and targets centred at their weighted means. In the rows
 - for leave-one-out errors ``hat_rows(rows, values, vectors)``: for these rows P (n, m), where
   :math:`P (\Lambda + \alpha)^{-1} P^\top` is the hat matrix and :math:`V \Lambda V^\top` the
   matrix, with their targets (n, q) and the intercept's part (n,) of their leverages;
+- for variances ``rotation(vectors)``, of :mod:`skopu.ridge.rotations`;
 - ``rounding(values)``: the size up to which a negative eigenvalue is one of rounding;
 - ``weight``, ``n_rows``, ``fit_intercept``, and ``size``: the weighted sum of the squared norms of
   the features as they were given.
@@ -32,6 +33,7 @@ from skopu._core.chunks import row_chunks
 from skopu._core.places import float32_products, place_of, to_host
 from skopu.ridge.normal_equations import NormalEquations, arithmetic
 from skopu.ridge.readout import LinearReadout
+from skopu.ridge.rotations import KernelRotation, RowRotation, SumRotation
 
 
 class FeatureSystem:
@@ -67,6 +69,10 @@ class FeatureSystem:
     def rounding(self, values):
         """Return infinity: squares of features are not negative."""
         return np.inf
+
+    def rotation(self, vectors):
+        """See the module."""
+        return SumRotation(to_host(self.mean), vectors)
 
     def hat_rows(self, rows, values, vectors):
         """See the module; ``rows`` is (Phi, Y, weights)."""
@@ -138,6 +144,10 @@ class KernelSystem:
         """Return what the precision of the kernel as it was given makes of its eigenvalues."""
         return self._precision * max(len(values) * np.abs(values).max(), self.size)
 
+    def rotation(self, vectors):
+        """See the module."""
+        return KernelRotation(self._share, self._row, self._root * vectors)
+
     def hat_rows(self, rows, values, vectors):
         """See the module; ``rows`` is a slice."""
         return vectors[rows] * np.sqrt(values), self.targets[rows], self._share[rows]
@@ -164,6 +174,13 @@ class WideSystem(KernelSystem):
         self._removed = self._shift @ self._shift
         K = safe_sparse_dot(self._Phi, self._Phi.T, dense_output=True)
         super().__init__(K, Y, weights, fit_intercept, overwrite_K=True)
+
+    def rotation(self, vectors):
+        """See the module."""
+        rooted, mean = self._root * vectors, self._share @ self._Phi
+        axes = safe_sparse_dot(self._Phi.T, rooted, dense_output=True)
+        axes -= np.outer(mean, rooted.sum(axis=0))
+        return RowRotation(self._shift + mean, axes)
 
     def rounding(self, values):
         """Return infinity, as for the other system of features."""
