@@ -37,7 +37,7 @@ def model(alpha=0.1, **parameters):
 
 
 def assert_same_fit(found, expected, tolerance=1e-8):
-    for name in ("coef_", "intercept_", "alpha_"):
+    for name in ("readout_coef_", "intercept_", "alpha_"):
         one, other = getattr(found, name), getattr(expected, name)
         assert not isinstance(one, torch.Tensor)
         np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max(), rtol=1e-8)
@@ -145,7 +145,9 @@ class TestPrecision:
     @pytest.mark.parametrize("gram", ["auto", "tf32"])
     def test_on_the_processor_they_are_what_was_there(self, data, gram):
         expected = model(gram={"auto": "float64", "tf32": "float32"}[gram]).fit(*data)
-        np.testing.assert_array_equal(model(gram=gram).fit(*data).coef_, expected.coef_)
+        np.testing.assert_array_equal(
+            model(gram=gram).fit(*data).readout_coef_, expected.readout_coef_
+        )
 
 
 class TestEstimator:
@@ -287,7 +289,7 @@ class TestEstimator:
             model(opu=opu, torch_device="cuda").fit(*data)
         assert opu.n_passes == 0
         found = model(torch_device="auto").fit(*data)
-        np.testing.assert_array_equal(found.coef_, model().fit(*data).coef_)
+        np.testing.assert_array_equal(found.readout_coef_, model().fit(*data).readout_coef_)
 
     def test_tensors_that_are_wrong(self, card):
         X = torch.eye(4, device=card)
