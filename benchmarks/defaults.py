@@ -104,7 +104,7 @@ def pair(name, suffixes=("Regressor", "Classifier")):
 
 BITS = changes("codes__", n_bits=(16, 256))
 ENCODER = {"n_bits": (16,), "scaler": ("quantile",), "encoder_penalty": (1e-3,)}
-RATES = {"learning_rate_init": (3e-3, 1e-2)}
+RATES = {"learning_rate_init": (3e-3, 1e-2), "hidden_layer_sizes": ((256, 256),)}
 METHODS = {
     "OPUKernelRidge": Method(
         *pair("OPUKernelRidge", ("", "Classifier")),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import scale
@@ -315,9 +315,26 @@ def test_probabilities_agree_with_labels_and_torch(digits):
 def test_the_loss_of_regression_is_half_the_squared_error():
     """Oracle: the squared error of the start, worked out from predictions in units of y."""
     X, y = load_diabetes(return_X_y=True)
-    model = DFARegressor((5,), max_iter=1, batch_size=442, learning_rate_init=1e-12, random_state=0)
+    model = DFARegressor(
+        (5,), max_iter=1, batch_size=442, learning_rate_init=1e-12, refit=False, random_state=0
+    )
     errors = (model.fit(X, y).predict(X) - y) / y.std()
     assert model.loss_ == pytest.approx(np.mean(errors**2) / 2, rel=1e-5)
+
+
+def test_the_output_layer_of_regression_is_a_ridge_on_the_hidden_one():
+    """Oracle: scikit-learn's Ridge at the same alpha on tanh(Wx + b); without refit it is not."""
+    X, y = load_diabetes(return_X_y=True)
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    model = DFARegressor((7,), max_iter=3, random_state=0).fit(X, y, weights)
+    H = np.tanh(model.scaler_.transform(X) @ model.coefs_[0] + model.intercepts_[0])
+    ridge = Ridge(model.alpha_).fit(H, y, weights)
+    np.testing.assert_allclose(model.predict(X), ridge.predict(H), rtol=1e-6)
+    plain = clone(model).set_params(refit=False).fit(X, y, weights)
+    np.testing.assert_array_equal(plain.coefs_[0], model.coefs_[0])
+    assert plain.alpha_ is None
+    assert np.abs(plain.predict(X) / model.predict(X) - 1).max() > 0.01
+    assert model.partial_fit(X, y).alpha_ is None
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3])

@@ -103,9 +103,13 @@ class DFANetwork(BaseEstimator):
         if not goes_on:
             self._start(rows, sizes)
         self._check_unchanged(sizes)
-        rows = rows._replace(X=apply_scaler(self.scaler_, rows.X))
-        self._run(rows, targets.loss, hidden, goes_on, is_partial)
+        scaled = rows._replace(X=apply_scaler(self.scaler_, rows.X))
+        self._run(scaled, targets.loss, hidden, goes_on, is_partial)
+        self._finish(rows, is_partial)
         return self
+
+    def _finish(self, rows, is_partial):
+        """Do what is left to do after training."""
 
     def _run(self, rows, loss, hidden, goes_on, is_partial):
         """Train from the present weights and keep what comes of it."""
@@ -212,10 +216,14 @@ class DFANetwork(BaseEstimator):
         return np.concatenate([self._forward(X[c]) for c in row_chunks(X.shape[0])])
 
     def _forward(self, X):
+        X = self._hidden(X)
+        return safe_sparse_dot(X, self.coefs_[-1], dense_output=True) + self.intercepts_[-1]
+
+    def _hidden(self, X):
+        """Return what the output layer sees of rows, (n, neurons of the last hidden layer)."""
         # float64: the last bits of a sum would depend on how many rows go together.
         X = apply_scaler(self.scaler_, X).astype(np.float64, copy=False)
-        for number, (coef, intercept) in enumerate(zip(self.coefs_, self.intercepts_)):
-            if number:
-                X = _ACTIVATIONS[self.activation](X)
+        for coef, intercept in zip(self.coefs_[:-1], self.intercepts_[:-1]):
             X = safe_sparse_dot(X, coef, dense_output=True) + intercept
+            X = _ACTIVATIONS[self.activation](X)
         return X
