@@ -37,7 +37,8 @@ def model(alpha=0.1, **parameters):
 
 
 def assert_same_fit(found, expected, tolerance=1e-8):
-    for name in ("readout_coef_", "intercept_", "alpha_"):
+    coef = "coef_" if expected.kernel_ == "linear" else "readout_coef_"
+    for name in (coef, "intercept_", "alpha_"):
         one, other = getattr(found, name), getattr(expected, name)
         assert not isinstance(one, torch.Tensor)
         np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max(), rtol=1e-8)
