@@ -8,10 +8,10 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
-import torch
 from sklearn.base import BaseEstimator
 
 from skopu._core.parts import resolve_part
+from skopu._core.torch_needed import torch
 from skopu._core.validation import Interval, StrOptions, validate_params
 
 __all__ = ["BASES", "BinaryQuantizer", "absolute", "foothill", "resolve_penalty", "square_root"]

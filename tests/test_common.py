@@ -32,7 +32,7 @@ ESTIMATORS = [
     skopu.SupervisedBinarizer(n_bits=8, n_components=32, max_iter=5, weights="binary"),
     skopu.BinaryMLPClassifier((32,), max_iter=10),
     skopu.BinaryMLPClassifier(
-        (32,), max_iter=10, weight_optimizer="ste", normalization="layer", early_stopping=True
+        (64,), max_iter=20, weight_optimizer="ste", normalization="layer", early_stopping=True
     ),
     skopu.BinaryMLPClassifier((32,), max_iter=10, weight_optimizer="real", penalty="absolute"),
     skopu.BinaryAutoencoder(4, max_iter=5),

@@ -38,6 +38,7 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 AT_THE_TOP = {
     "torch": {
         "_core.tensors",
+        "_core.torch_needed",
         "_core.torch_state",
         "losses",
         "penalties",
@@ -210,6 +211,16 @@ def test_public_modules_are_there_without_an_import_of_their_own(name):
     script = f"import skopu; print(skopu.{name}.__name__)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.split() == [f"skopu.{name}"]
+
+
+def test_type_checkers_see_the_same_names():
+    """Oracle: the table of the lazy front door."""
+    stub = ast.parse((ROOT / "__init__.pyi").read_text())
+    seen = {alias.asname: node.module for node in stub.body for alias in node.names}
+    places = {name: f"skopu.{place}" for name, place in skopu._ESTIMATORS.items()}
+    modules = dict.fromkeys(skopu._MODULES, "skopu")
+    assert seen == {"__version__": "skopu._version", **places, **modules}
+    assert (ROOT / "py.typed").exists()
 
 
 def test_an_unknown_name_is_an_attribute_error():

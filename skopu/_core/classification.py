@@ -23,7 +23,7 @@ class ScoringClassifier(Prediction, ClassifierMixin):
     # Whether dask arrays are predicted a block at a time, when their result is asked for.
     _maps_blocks = False
 
-    def decision_function(self, X):
+    def decision_function(self, X) -> np.ndarray:
         """Return the scores of the classes.
 
         Parameters
@@ -59,7 +59,7 @@ class ScoringClassifier(Prediction, ClassifierMixin):
 class ProbabilisticClassifier(ScoringClassifier):
     """Has probabilities too: softmax of the scores, times ``temperature_`` if there is one."""
 
-    def predict_proba(self, X):
+    def predict_proba(self, X) -> np.ndarray:
         """Predict probabilities of the classes.
 
         Parameters
@@ -80,7 +80,7 @@ class ProbabilisticClassifier(ScoringClassifier):
 class LabelFit(SupervisedFit):
     """Fits to labels: the class has ``_fit_codes(X, codes, weights)`` on validated rows."""
 
-    _dtypes = REAL
+    _dtypes: object = REAL
 
     def _fit_given(self, X, y, sample_weight):
         X, y, weights = self._check_labelled(X, y, sample_weight)

@@ -1,5 +1,9 @@
 """``fit`` and ``predict`` of all that learns from targets, with their docstrings."""
 
+from typing import Self
+
+import numpy as np
+
 from skopu._core.fitting import whole
 from skopu._core.validation import fit_context
 
@@ -9,7 +13,7 @@ class SupervisedFit:
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None) -> Self:
         """Fit to rows and their targets.
 
         An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and keeps
@@ -45,7 +49,7 @@ class SupervisedFit:
 class Prediction:
     """Predicts; the class has ``_predicted(X)`` of rows as the user gave them."""
 
-    def predict(self, X):
+    def predict(self, X) -> np.ndarray:
         """Predict labels or targets.
 
         Parameters

@@ -7,11 +7,18 @@ assignment at the end.
 """
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import wraps
+from typing import ParamSpec, TypeVar, cast
+
+from skopu._core.torch_missing import needing_torch
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 
-def whole(fit):
+def whole(fit: Callable[Given, Made]) -> Callable[Given, Made]:
     """Decorate a method that fits: what does not end well leaves the estimator as it was.
 
     The method sees a stand-in with the same attributes, except that a fit that starts anew (not
@@ -29,7 +36,7 @@ def whole(fit):
         goes_on = fit.__name__ == "partial_fit" or getattr(self, "warm_start", False)
         side.__dict__.update(vars(self) if goes_on else _settings(self))
         try:
-            with _plain_torch():
+            with _plain_torch(), needing_torch():
                 result = fit(side, *args, **kwargs)
             attributes = {n: v for n, v in vars(side).items() if n not in carried}
         except BaseException as error:
@@ -41,7 +48,7 @@ def whole(fit):
         self.__dict__ = attributes
         return self if result is side else result
 
-    return fit_whole
+    return cast("Callable[Given, Made]", fit_whole)
 
 
 def _plain_torch():

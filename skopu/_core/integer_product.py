@@ -130,7 +130,7 @@ def integers_win(kind, place=HOST):
     try:
         agree = all(_agree(rng, kind, shape, place) for shape in _SHAPES)
         return agree and _is_faster(rng, kind, place)
-    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+    except (AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError):
         return False
 
 

@@ -44,7 +44,7 @@ class PartsMixin:
     name stands for takes its place.
     """
 
-    _part_names = ()
+    _part_names: tuple[str, ...] = ()
 
     def _make_part(self, name):
         """Return the object that parameter ``name``, a string or None, stands for."""

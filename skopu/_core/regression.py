@@ -33,7 +33,7 @@ class TargetFit(SupervisedFit):
     Y is float64 of shape (n, q).
     """
 
-    _dtypes = REAL
+    _dtypes: object = REAL
 
     def _fit_given(self, X, y, sample_weight):
         self._fit_targets(*self._check_measured(X, y, sample_weight))

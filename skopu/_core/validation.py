@@ -1,10 +1,12 @@
 """The one door to scikit-learn's private helpers, so that a rename is mended here."""
 
+from collections.abc import Callable
 from numbers import Integral
+from typing import TypeVar
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import _fit_context as fit_context
+from sklearn.base import _fit_context
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as openmp_threads
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in as check_names
@@ -28,6 +30,13 @@ __all__ = [
     "validate_data",
     "validate_params",
 ]
+
+Method = TypeVar("Method", bound=Callable)
+
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]:
+    """Return scikit-learn's decorator of methods that fit, in words that type checkers know."""
+    return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
 
 
 def validate_data(estimator, /, *arrays, **options):
@@ -76,6 +85,8 @@ def check_weights(sample_weight, X):
     weights = _check_sample_weight(
         to_host(sample_weight), X, dtype="float64", ensure_non_negative=True
     )
+    if not weights.any():  # scikit-learn refuses these itself from 1.8 on
+        raise ValueError("Sample weights must contain at least one non-zero number.")
     with np.errstate(over="ignore"):
         if not np.isfinite(weights.sum()):
             raise ValueError(

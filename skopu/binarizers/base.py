@@ -1,5 +1,7 @@
 """What binarizers share: codes of rows, fits without or with targets, and rows from codes."""
 
+from typing import Self
+
 import numpy as np
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -119,7 +121,7 @@ class RowBinarizer(Binarizer):
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None) -> Self:
         """Fit to rows, without targets.
 
         If there is training, an interruption (Ctrl-C) ends it early with an
@@ -151,7 +153,7 @@ class RowBinarizer(Binarizer):
 class RestoringMixin:
     """Takes codes back to rows; the class has ``_restored(codes)``."""
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X) -> np.ndarray:
         """Return rows restored from codes.
 
         Parameters

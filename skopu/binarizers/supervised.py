@@ -361,7 +361,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
         self.history_, self.n_iter_ = trained.history, trained.n_iter
         self.n_passes_ = trained.n_passes
 
-    def bit_probabilities(self, X):
+    def bit_probabilities(self, X) -> np.ndarray:
         """Return each bit's probability of being 1.
 
         Parameters
@@ -375,7 +375,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
         """
         return self._probabilities(self._validate(X))
 
-    def sample(self, X, n_draws=1, random_state=None):
+    def sample(self, X, n_draws=1, random_state=None) -> np.ndarray:
         """Draw random codes, independent over draws, rows and bits.
 
         Parameters

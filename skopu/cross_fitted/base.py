@@ -130,7 +130,7 @@ class CrossFitted(BaseEstimator):
         self.scalers_ = scalers
         self.encoder_scaler_ = selection.encoders[:, 1]
         self.encoder_coef_, self.encoder_intercept_ = models.coef[used], models.intercept[used]
-        self.bias_, self.linear_, self.pairs_ = selection.bias, *selection.form[1:]
+        self.bias_, (_, self.linear_, self.pairs_) = selection.bias, selection.form
         self.n_iter_, self.history_ = models.n_iter, models.history
         self.validation_error_ = selection.error
         columns = dict(selection.candidates)
@@ -141,7 +141,7 @@ class CrossFitted(BaseEstimator):
         ]
         self.candidates_ = columns
 
-    def bit_probabilities(self, X):
+    def bit_probabilities(self, X) -> np.ndarray:
         """Return each bit's probability of being 1, for every encoder in use.
 
         Parameters

@@ -135,19 +135,19 @@ class OPUDevice(Metered, BaseEstimator):
         What ``_project`` raises if the device fails; other exceptions are passed on.
     """
 
-    max_bits = None
-    max_components = None
-    max_batch = None
+    max_bits: object = None
+    max_components: object = None
+    max_batch: object = None
     known_matrix = False
     computable = False
     n_retries = 0
     retry_wait = 0.1
-    timeout = None
+    timeout: object = None
     checks_frames = False
     count = 0.0
     full_scale = None
     floor = 0.0
-    fault_types = (OSError, RuntimeError, EOFError)
+    fault_types: tuple[type[Exception], ...] = (OSError, RuntimeError, EOFError)
 
     # Whether _project may change what it is given, or keep what it answers: then both are copied.
     _is_foreign = True
@@ -182,7 +182,7 @@ class OPUDevice(Metered, BaseEstimator):
     def max_passes(self, budget):
         self._meter.max_passes = budget
 
-    def project(self, codes, n_components):
+    def project(self, codes, n_components) -> np.ndarray:
         r"""Project codes.
 
         Parameters
@@ -218,7 +218,7 @@ class OPUDevice(Metered, BaseEstimator):
             self, lambda shown, rows: self._project(shown, n_components), codes, n_components
         )
 
-    def interfere(self, codes, n_components, reference, oversampling=1):
+    def interfere(self, codes, n_components, reference, oversampling=1) -> np.ndarray:
         r"""Project codes and let the light interfere with a reference beam before the camera.
 
         Only devices with a reference arm can; :class:`OffAxisHolography` and
@@ -311,7 +311,7 @@ class OPUDevice(Metered, BaseEstimator):
                     "device."
                 )
 
-    def matrix(self, n_bits, n_components):
+    def matrix(self, n_bits, n_components) -> np.ndarray:
         """Return R, complex of shape (n_components, n_bits), where it is known."""
         raise AttributeError(
             f"the matrix of {type(self).__name__} is not known (known_matrix is False); "

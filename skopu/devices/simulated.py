@@ -171,7 +171,7 @@ class SimulatedOPU(OPUDevice):
         """Least intensity: the structured medium's answers go down to -1/2."""
         return 0.0 if self.medium == "gaussian" else -float(StructuredMedium.reference_power)
 
-    def matrix(self, n_bits, n_components):
+    def matrix(self, n_bits, n_components) -> np.ndarray:
         """Return R.
 
         Parameters

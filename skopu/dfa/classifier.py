@@ -1,5 +1,7 @@
 """Classification by a network trained by direct feedback alignment."""
 
+from typing import Self
+
 import numpy as np
 from sklearn.utils.multiclass import unique_labels
 
@@ -135,7 +137,7 @@ class DFAClassifier(LabelFit, ProbabilisticClassifier, DFANetwork):
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y, classes=None, sample_weight=None) -> Self:
         """Go once through some rows, at the constant rate ``learning_rate_init``.
 
         Parameters

@@ -1,6 +1,7 @@
 """Regression by a network trained by direct feedback alignment."""
 
 from dataclasses import KW_ONLY, dataclass
+from typing import Self
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class DFARegressor(TargetFit, OutputRegressor, DFANetwork):
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y, sample_weight=None) -> Self:
         """Go once through some rows, at the constant rate ``learning_rate_init``.
 
         Parameters

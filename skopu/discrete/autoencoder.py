@@ -194,7 +194,7 @@ class BinaryAutoencoder(RestoringMixin, RowBinarizer):
     def _original(self, restored):
         return self.low_ + (restored + 1) * (self.high_ / 2 - self.low_ / 2)
 
-    def score(self, X, y=None):
+    def score(self, X, y=None) -> float:
         r"""Return the peak signal-to-noise ratio of restored rows, in decibels.
 
         :math:`10 \log_{10}(P^2 / \mathrm{mse})`, where mse is the mean squared error of

@@ -288,7 +288,7 @@ class EndToEnd(PartsMixin, BaseEstimator):
     def _average_readout(self, probabilities):
         return self.ridge_._read_out(self._mean_features(probabilities))
 
-    def to_pipeline(self):
+    def to_pipeline(self) -> Pipeline:
         """Return the fitted parts as a pipeline of one pass per row.
 
         Returns

@@ -1,5 +1,6 @@
 """Estimators of the gradient of an expectation over Bernoulli codes."""
 
+from skopu._core import torch_needed  # noqa: F401
 from skopu.gradients.antithetic import ARM, DisARM
 from skopu.gradients.base import Draws, GradientEstimator
 from skopu.gradients.exact import Exact

@@ -29,8 +29,15 @@ from skopu.kernel_ridge.sums import RidgeSums
 from skopu.ridge.normal_equations import GRAMS
 from skopu.ridge.systems import WideSystem
 
-_OF_SOME_FITS = ("coef_", "readout_coef_", "dual_coef_", "loo_error_", "feature_importances_")
-_OF_SOME_FITS += ("_equations_", "_posterior_")
+_OF_SOME_FITS = [
+    "coef_",
+    "readout_coef_",
+    "dual_coef_",
+    "loo_error_",
+    "feature_importances_",
+    "_equations_",
+    "_posterior_",
+]
 
 
 @dataclass(eq=False, repr=False)
@@ -292,11 +299,10 @@ class OPURidge(PartsMixin, BaseEstimator):
         checked = validate_data(
             self, X, *y, accept_sparse=False if precomputed else "csr", dtype="numeric", **options
         )
-        shape = np.shape(checked[0])
-        if y and precomputed and shape[0] != shape[1]:
+        if y and precomputed and checked[0].shape[0] != checked[0].shape[1]:
             raise ValueError(
                 f"kernel='precomputed' needs the square kernel matrix of the rows, got shape "
-                f"{shape}: compute it first, for example opu_kernel(X)."
+                f"{checked[0].shape}: compute it first, for example opu_kernel(X)."
             )
         return checked
 

@@ -2,6 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
+from typing import Self
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
@@ -118,7 +119,7 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None) -> Self:
         """Fit the model.
 
         Parameters
@@ -147,7 +148,7 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
     @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y, classes=None, sample_weight=None) -> Self:
         """Add rows to those of earlier calls, and solve again.
 
         As :meth:`OPUKernelRidge.partial_fit`.
@@ -178,7 +179,7 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
     @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def fit_chunks(self, chunks, classes=None):
+    def fit_chunks(self, chunks, classes=None) -> Self:
         """Fit the model to chunks of rows, one in memory at a time, and solve once.
 
         As :meth:`OPUKernelRidge.fit_chunks`.

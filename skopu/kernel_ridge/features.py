@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
 from scipy.sparse import issparse
@@ -143,7 +144,7 @@ class OPURandomFeatures(
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Open the device, check that it is large enough, and learn gamma if asked.
 
         Parameters
@@ -229,7 +230,7 @@ class OPURandomFeatures(
         """Features of validated X."""
         return mark_as_features(self._features(self._codes(X), self.gamma_))
 
-    def expectation(self, probabilities):
+    def expectation(self, probabilities) -> np.ndarray:
         r"""Return the expected features of random codes with independent bits.
 
         With bit probabilities p and variances :math:`v = p(1 - p)`,

@@ -1,6 +1,7 @@
 """Kernel ridge regression with the kernel of an Optical Processing Unit."""
 
 from dataclasses import KW_ONLY, dataclass
+from typing import Self
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
@@ -187,7 +188,7 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None) -> Self:
         """Fit the model.
 
         Parameters
@@ -213,7 +214,7 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y, sample_weight=None) -> Self:
         """Add rows to those of earlier calls, and solve again.
 
         The first call decides what kind of input comes and trains the binarizer, where one is
@@ -241,7 +242,7 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def fit_chunks(self, chunks):
+    def fit_chunks(self, chunks) -> Self:
         """Fit the model to chunks of rows, one in memory at a time, and solve once.
 
         Chunks need not fit the features' memory: long ones are cut. The first one decides

@@ -204,7 +204,7 @@ class NeuralDNFClassifier(LabelFit, Prediction, ClassifierMixin, BaseEstimator):
         X = validate_data(self, X, reset=False, accept_sparse="csc", dtype=np.float64)
         return decide(self.rules_, self.default_, X, self.classes_.dtype)
 
-    def export_text(self, feature_names=None, class_names=None):
+    def export_text(self, feature_names=None, class_names=None) -> str:
         """Return the rules as text, one on each line.
 
         Cuts are printed in full: a program that follows the text predicts what ``predict``
