@@ -7,17 +7,24 @@ import pickle
 
 import numpy as np
 import pytest
+import sklearn
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skopu import (
+    CrossFittedOPUClassifier,
+    CrossFittedOPURegressor,
     EndToEndOPURegressor,
     HyperplaneBinarizer,
     OPUKernelRidge,
     SupervisedBinarizer,
 )
+from skopu._core.rows import merge_repeated_rows
 from skopu.ridge.leave_one_out import LeaveOneOut
 from skopu.ridge.systems import system_of_features
 
@@ -157,3 +164,145 @@ def test_what_is_missing_is_said(model, message):
 def test_no_prior_no_posterior():
     with pytest.raises(ValueError, match="needs alpha above 0"):
         OPUKernelRidge(0.0, kernel="linear", compute_std=True).fit(X, y)
+
+
+def brute_force(model, X_new, coverage, weights=None):
+    """Ends of CV+ intervals in standardised units, by the definition, one row at a time."""
+    residuals, predictions = model._residuals_, model._outputs_of_folds(X_new)[:, :, 0]
+    weights = residuals.weights if weights is None else weights
+    ends = []
+    for own in predictions.T:
+        pairs = own[residuals.folds], residuals.scores[:, 0]
+        for values, sign in ((pairs[1] - pairs[0], -1), (pairs[1] + pairs[0], 1)):
+            order = np.argsort(values)
+            reached = np.cumsum(weights[order]) / (weights.sum() + residuals.own_weight)
+            above = np.flatnonzero(reached >= coverage - 1e-12)
+            ends.append(sign * (values[order][above[0]] if len(above) else np.inf))
+    return np.reshape(ends, (-1, 2))
+
+
+ENSEMBLE = CrossFittedOPURegressor(6, cv=3, max_iter=30, random_state=0)
+
+
+class TestIntervals:
+    def test_models_of_folds_are_those_that_left_the_rows_out(self):
+        """Oracle: the predictions of rows left out, by which the average was chosen."""
+        model = clone(ENSEMBLE).fit(X, y)
+        kept = merge_repeated_rows(X, y[:, None], np.ones(60)).kept
+        target = (y[kept] - y.mean()) / y.std()
+        own = model._outputs_of_folds(X[kept])[model._residuals_.folds, np.arange(60), 0]
+        np.testing.assert_allclose(
+            np.abs(target - own), model._residuals_.scores[:, 0], atol=1e-3
+        )  # kernels in float32
+
+    @pytest.mark.parametrize("coverage", [0.5, 0.9, 0.99])
+    def test_definition(self, coverage):
+        """Oracle: quantiles by hand; of 60 rows none reaches 0.99 of 61."""
+        weights = rng.integers(1, 4, 60)
+        for given in (None, weights):
+            model = clone(ENSEMBLE).fit(X, y, sample_weight=given)
+            found = model.predict_interval(NEW, coverage)
+            expected = brute_force(model, NEW, coverage)
+            scale, mean = model._target_scaler.scale_, model._target_scaler.mean_
+            np.testing.assert_allclose(found, expected * scale + mean)
+            assert np.isinf(found).all() == (coverage == 0.99)
+
+    def test_groups_count_once(self):
+        """Oracle: the definition with weights that add up to 1 in each group."""
+        groups = np.repeat(np.arange(12), [1, 9] * 6)
+        model = clone(ENSEMBLE).fit(X, y, groups=groups)
+        kept = merge_repeated_rows(X, y[:, None], np.ones(60)).kept
+        folds, own = model._residuals_.folds, groups[kept]
+        assert all(len(np.unique(folds[own == group])) == 1 for group in range(12))
+        weights = 1 / np.bincount(groups)[own]
+        found = model.predict_interval(NEW, 0.8)
+        scale, mean = model._target_scaler.scale_, model._target_scaler.mean_
+        np.testing.assert_allclose(found, brute_force(model, NEW, 0.8, weights) * scale + mean)
+        assert np.isinf(model.predict_interval(NEW, 0.95)).all()  # 12 groups tell 12 / 13
+
+    def test_several_outputs(self):
+        """Oracle: shapes, and the same ends with outputs the other way round."""
+        Y = np.column_stack([y, 5 - 2 * y])
+        model = clone(ENSEMBLE).fit(X, Y)
+        found = model.predict_interval(NEW, 0.8)
+        assert found.shape == (25, 2, 2)
+        assert (found[:, 0] < found[:, 1]).all()
+
+    @pytest.mark.parametrize("coverage", [0.5, 0.9])
+    def test_coverage(self, coverage):
+        """Oracle: the share of 400 new targets; three standard deviations about the promise."""
+        data = np.random.default_rng(1)
+        rows = data.normal(size=(520, 3))
+        target = rows[:, 0] ** 2 + data.exponential(size=520)
+        model = clone(ENSEMBLE).fit(rows[:120], target[:120])
+        low, high = model.predict_interval(rows[120:], coverage).T
+        share = ((low <= target[120:]) & (target[120:] <= high)).mean()
+        # Of the rows that are fitted, and of those that are counted.
+        spread = 3 * np.sqrt(coverage * (1 - coverage) * (1 / 120 + 1 / 400))
+        assert coverage - spread < share < coverage + spread + 0.05
+
+    @pytest.mark.parametrize("coverage", [0, 1, 90])
+    def test_a_share_is_a_share(self, coverage):
+        with pytest.raises(ValueError, match="above 0 and below 1"):
+            clone(ENSEMBLE).fit(X, y).predict_interval(NEW, coverage)
+
+
+class TestSets:
+    def test_p_values(self):
+        """Oracle: counting, row by row and label by label."""
+        labels = np.array(["a", "b", "c"])[np.digitize(y, [-0.7, 0.7])]
+        model = CrossFittedOPUClassifier(6, cv=2, max_iter=20, random_state=0).fit(X, labels)
+        residuals = model._residuals_
+        strange = [model._strangeness(own) for own in model._outputs_of_folds(NEW)]
+        expected = np.empty((25, 3))
+        for row in range(25):
+            for label in range(3):
+                own = np.array([strange[fold][row, label] for fold in residuals.folds])
+                count = (residuals.scores[:, 0] >= own).sum()
+                expected[row, label] = (count + 1) / (60 + 1)
+        np.testing.assert_allclose(residuals.ranks(np.stack(strange)), expected)
+        np.testing.assert_array_equal(model.predict_set(NEW, 0.8), expected > 0.2)
+
+    def test_coverage_and_size(self):
+        """Oracle: the share of 300 new labels; larger sets hold more."""
+        data = np.random.default_rng(2)
+        rows = data.normal(size=(450, 3))
+        labels = rows[:, 0] + 0.5 * data.normal(size=450) > 0
+        model = CrossFittedOPUClassifier(6, cv=3, max_iter=30, random_state=0)
+        model.fit(rows[:150], labels[:150])
+        sets = {coverage: model.predict_set(rows[150:], coverage) for coverage in (0.7, 0.95)}
+        for coverage, members in sets.items():
+            share = members[np.arange(300), labels[150:].astype(int)].mean()
+            assert abs(share - coverage) < 3 * np.sqrt(coverage * (1 - coverage) / 100)
+        assert (sets[0.7] <= sets[0.95]).all()
+
+
+class TestGroups:
+    def test_metadata_routing(self):
+        """Oracle: the groups given by hand."""
+        groups = np.arange(60) % 10
+        with sklearn.config_context(enable_metadata_routing=True):
+            model = clone(ENSEMBLE).set_fit_request(groups=True)
+            chain = make_pipeline(StandardScaler(), model).fit(X, y, groups=groups)
+        by_hand = clone(ENSEMBLE).fit(StandardScaler().fit_transform(X), y, groups=groups)
+        np.testing.assert_array_equal(chain[-1]._residuals_.folds, by_hand._residuals_.folds)
+        assert not np.array_equal(
+            by_hand._residuals_.folds, clone(ENSEMBLE).fit(X, y)._residuals_.folds
+        )
+        assert "_groups" not in vars(by_hand)
+
+    def test_a_splitter_gets_them(self):
+        """Oracle: the splits of the same splitter."""
+        groups = np.arange(60) % 10
+        model = clone(ENSEMBLE).set_params(cv=GroupKFold(3)).fit(X, y, groups=groups)
+        folds = np.empty(60, dtype=int)
+        for number, (_, held_out) in enumerate(GroupKFold(3).split(X, y, groups)):
+            folds[held_out] = number
+        kept = merge_repeated_rows(X, y[:, None], np.ones(60)).kept
+        np.testing.assert_array_equal(model._residuals_.folds, folds[kept])
+
+    def test_wrong_groups(self):
+        with pytest.raises(ValueError, match="one group only, 7"):
+            clone(ENSEMBLE).fit(X, y, groups=np.full(60, 7))
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            clone(ENSEMBLE).fit(X, y, groups=np.arange(59))

@@ -2,6 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -18,7 +19,7 @@ from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
 from skopu._core.validation import StrOptions, validate_data
 from skopu.cross_fitted.directions import few_directions
-from skopu.cross_fitted.folds import assign_folds
+from skopu.cross_fitted.folds import assign_folds, assign_groups
 from skopu.cross_fitted.importances import importances
 from skopu.cross_fitted.selection import Selector
 
@@ -26,6 +27,26 @@ from skopu.cross_fitted.selection import Selector
 _FEW_ROWS, _FOLDS_OF_FEW, _FOLDS_OF_MANY = 1000, 8, 4
 
 _CHUNK_ROWS = 512  # predicted at a time: their codes by all encoders stay in the cache
+
+
+class HeldOut(NamedTuple):
+    """The rows that were fitted, each predicted by models that have not seen it.
+
+    Attributes
+    ----------
+    kept : ndarray of shape (m,)
+        Their places in X.
+    weights : ndarray of shape (m,)
+    predictions : ndarray of shape (m, q)
+    folds : ndarray of shape (m,) of int
+    groups : ndarray of shape (m,) of int, or None
+    """
+
+    kept: np.ndarray
+    weights: np.ndarray
+    predictions: np.ndarray
+    folds: np.ndarray
+    groups: np.ndarray | None
 
 
 @dataclass(eq=False, repr=False)
@@ -58,22 +79,25 @@ class CrossFitted(BaseEstimator):
     def _fit_ensemble(self, X, Y, weights, classes=None):
         """Train, select and set the fitted attributes.
 
-        Returns the rows' places in X, their weights, and their predictions (m, q) by models
-        that have not seen them.
+        Returns
+        -------
+        held_out : HeldOut
         """
         # torch is loaded by the first fit, not by importing the package.
         from skopu.cross_fitted.training import STRENGTHS, train_fold_models
 
         scaler_seed, fold_seed, train_seed, centre_seed = draw_seeds(self.random_state, 4)
-        is_number = self.cv is None or isinstance(self.cv, Integral)
-        given = None if is_number else self._given_folds(X, Y, classes)
+        given, groups = self._given_folds(X, Y, classes), self._groups
         X, Y, weights, kept = merge_repeated_rows(X, Y, weights)
         self._check_enough(len(Y))
-        if given is None:
+        groups = None if groups is None else np.unique(groups[kept], return_inverse=True)[1]
+        if given is not None:
+            folds = np.unique(given[kept], return_inverse=True)[1]
+        elif groups is not None:
+            folds = assign_groups(groups, self._n_folds(len(Y)), fold_seed)
+        else:
             classes = None if classes is None else classes[kept]
             folds = assign_folds(len(Y), self._n_folds(len(Y)), classes, fold_seed)
-        else:
-            folds = np.unique(given[kept], return_inverse=True)[1]
         names = self._scaler_names(X)
         scalers = [fit_scaler(name, X, weights, scaler_seed) for name in names]
         copies = [apply_scaler(scaler, X) for scaler in scalers]
@@ -86,7 +110,7 @@ class CrossFitted(BaseEstimator):
         ).select()
         self._keep(selection, models, scalers, names)
         self.feature_importances_ = importances(copies, self, Y, weights)
-        return kept, weights, selection.predictions
+        return HeldOut(kept, weights, selection.predictions, folds, groups)
 
     def _n_folds(self, n_rows):
         n_folds = self.cv
@@ -103,10 +127,12 @@ class CrossFitted(BaseEstimator):
             )
 
     def _given_folds(self, X, Y, classes):
-        """Return the fold of each row of X from a splitter or an iterable of splits."""
+        """Return the fold of each row of X from a splitter or an iterable of splits, if any."""
+        if self.cv is None or isinstance(self.cv, Integral):
+            return None
         splitter = check_cv(self.cv, classes, classifier=classes is not None)
         folds, visits = np.zeros(len(Y), dtype=int), np.zeros(len(Y), dtype=int)
-        for number, (_, held_out) in enumerate(splitter.split(X, classes)):
+        for number, (_, held_out) in enumerate(splitter.split(X, classes, self._groups)):
             folds[held_out] = number
             visits[held_out] += 1
         if len(np.unique(folds)) < 2 or (visits != 1).any():
@@ -131,6 +157,7 @@ class CrossFitted(BaseEstimator):
         self.encoder_scaler_ = selection.encoders[:, 1]
         self.encoder_coef_, self.encoder_intercept_ = models.coef[used], models.intercept[used]
         self.bias_, (_, self.linear_, self.pairs_) = selection.bias, selection.form
+        self._fold_forms_ = selection.folds
         self.n_iter_, self.history_ = models.n_iter, models.history
         self.validation_error_ = selection.error
         columns = dict(selection.candidates)
@@ -171,18 +198,29 @@ class CrossFitted(BaseEstimator):
     def _outputs(self, X):
         """Return predictions (n, q) in the units of training."""
         copies = self._copies(X)
-        groups = [np.flatnonzero(self.encoder_scaler_ == s) for s in range(len(copies))]
         total = np.tile(self.bias_, (copies[0].shape[0], 1))
-        for copy, group in zip(copies, groups):
-            if len(group):
-                self._add_predictions(copy, group, total)
+        self._add_all(copies, self.encoder_scaler_ >= 0, self.linear_, self.pairs_, total)
         return total
 
-    def _add_predictions(self, X, encoders, total):
+    def _outputs_of_folds(self, X):
+        """Return predictions (K, n, q) by the models of each fold, in the units of training."""
+        copies, forms = self._copies(X), self._fold_forms_
+        totals = np.repeat(forms.bias[:, None], copies[0].shape[0], axis=1)
+        for fold, total in enumerate(totals):
+            self._add_all(copies, forms.fold == fold, forms.linear, forms.pairs, total)
+        return totals
+
+    def _add_all(self, copies, is_used, linear, pairs, total):
+        """Add what forms of the encoders in use predict to ``total`` (n, q)."""
+        for scaler, copy in enumerate(copies):
+            group = np.flatnonzero(is_used & (self.encoder_scaler_ == scaler))
+            if len(group):
+                self._add_predictions(copy, group, linear[group], pairs[group], total)
+
+    def _add_predictions(self, X, encoders, linear, pairs, total):
         """Add what the forms of encoders of one scaling predict from scaled X to ``total``."""
         W, b = np.vstack(self.encoder_coef_[encoders]), np.hstack(self.encoder_intercept_[encoders])
         n_bits = self.encoder_coef_.shape[1]
-        linear, pairs = self.linear_[encoders], self.pairs_[encoders]
         for rows in gen_batches(X.shape[0], _CHUNK_ROWS):
             c = safe_sparse_dot(X[rows], W.T, dense_output=True) + b
             # The sigmoid less one half, in a form that processors compute many of at a time.

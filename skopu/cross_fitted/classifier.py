@@ -1,12 +1,16 @@
 """Classification with a cross-fitted ensemble."""
 
+import numpy as np
+
 from skopu._core.classification import LabelFit, ProbabilisticClassifier
 from skopu._core.targets import signed_targets
-from skopu._core.temperature import fit_temperature
+from skopu._core.temperature import fit_temperature, probabilities_of_scores
 from skopu.cross_fitted.base import CrossFitted
+from skopu.cross_fitted.conformal import Residuals, check_coverage
+from skopu.cross_fitted.grouped import GroupedFit
 
 
-class CrossFittedOPUClassifier(LabelFit, ProbabilisticClassifier, CrossFitted):
+class CrossFittedOPUClassifier(GroupedFit, LabelFit, ProbabilisticClassifier, CrossFitted):
     """Classification with a cross-fitted ensemble of exactly trained binary codes.
 
     As :class:`CrossFittedOPURegressor`, by squared error of targets -1 and 1, one column for
@@ -18,9 +22,9 @@ class CrossFittedOPUClassifier(LabelFit, ProbabilisticClassifier, CrossFitted):
     n_bits : int, default=64
         k, bits of each encoder.
     cv : int, splitter, iterable of splits or None, default=None
-        K, folds, with classes spread over them evenly; None: 8 below 1000 rows, else 4. A
-        splitter or splits must hold every row out exactly once; give those of ``GroupKFold``
-        where rows come in groups and new groups will be predicted.
+        K, folds, with classes spread over them evenly; None: 8 below 1000 rows, else 4. Where
+        rows come in groups and new groups will be predicted, give ``groups`` to ``fit``. A
+        splitter or splits must hold every row out exactly once.
     n_best : int, default=3
         Encoders of each fold whose codes a readout shares, and strengths of each scaling that
         are trained to the end.
@@ -58,6 +62,11 @@ class CrossFittedOPUClassifier(LabelFit, ProbabilisticClassifier, CrossFitted):
     CrossFittedOPURegressor : The regressor, with the method in full.
     EndToEndOPUClassifier : One encoder, and draws through a device.
 
+    References
+    ----------
+    .. [1] Vovk, "Cross-conformal predictors", Annals of Mathematics and Artificial Intelligence
+       2015.
+
     Examples
     --------
     >>> from sklearn.datasets import load_breast_cancer
@@ -70,9 +79,42 @@ class CrossFittedOPUClassifier(LabelFit, ProbabilisticClassifier, CrossFitted):
     True
     >>> model.predict_proba(X_test).shape
     (143, 2)
+    >>> bool(model.predict_set(X_test, coverage=0.9)[range(143), y_test].mean() > 0.8)
+    True
     """
 
     def _fit_codes(self, X, codes, weights):
         targets = signed_targets(codes, len(self.classes_))
-        kept, row_weights, scores = self._fit_ensemble(X, targets, weights, codes)
-        self.temperature_ = fit_temperature(scores, codes[kept], row_weights)
+        found = self._fit_ensemble(X, targets, weights, codes)
+        codes = codes[found.kept]
+        self.temperature_ = fit_temperature(found.predictions, codes, found.weights)
+        scores = self._strangeness(found.predictions)[np.arange(len(codes)), codes]
+        self._residuals_ = Residuals(scores[:, None], found.folds, found.weights, found.groups)
+
+    def _strangeness(self, outputs):
+        """Return one less the probability of each class, (..., n, n_classes)."""
+        return 1 - probabilities_of_scores(self.temperature_ * self._decide(outputs))
+
+    def predict_set(self, X, coverage=0.9):
+        """Predict sets of labels that hold the right one for a share of new rows.
+
+        A label is in the set unless its probability is so small as seldom happened to the labels
+        of rows left out (cross-conformal prediction [1]_), by the models that have left them out.
+        Where ``groups`` were given to ``fit``, the share is that of rows of new groups.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        coverage : float, default=0.9
+            The share, above 0 and below 1.
+
+        Returns
+        -------
+        members : ndarray of shape (n_samples, n_classes), dtype bool
+            Which of ``classes_`` are in the set of each row: all where nothing can be told, none
+            where no label fits.
+        """
+        check_coverage(coverage)
+        strange = np.stack([self._strangeness(own) for own in self._outputs_of_folds(X)])
+        return self._residuals_.ranks(strange) > 1 - coverage

@@ -95,6 +95,7 @@ class GroupReadouts:
         self._codes, self.members = codes, members
         self._Y, self._weights, self._folds, self._seed = Y, weights, folds, seed
         self.n_folds, self._parts = folds.max() + 1, {}
+        self.held_out = {}  # readout and centres of each fold and alpha tried
 
     def search(self, error):
         """Return predictions (n, q) of every row for each alpha tried, by readouts of other rows.
@@ -140,7 +141,9 @@ class GroupReadouts:
         out = np.empty_like(self._Y)
         for fold in range(self.n_folds):
             ridge, rows, K = self._part(fold, _dtype(alpha))
-            out[rows] = ridge.solve(alpha).predict(K)
+            readout = ridge.solve(alpha)
+            self.held_out[fold, alpha] = readout, ridge.centres
+            out[rows] = readout.predict(K)
         return out
 
     def _part(self, fold, dtype):

@@ -1,12 +1,15 @@
 """Regression with a cross-fitted ensemble."""
 
+import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from skopu._core.regression import OutputRegressor, TargetFit
 from skopu.cross_fitted.base import CrossFitted
+from skopu.cross_fitted.conformal import Residuals, check_coverage
+from skopu.cross_fitted.grouped import GroupedFit
 
 
-class CrossFittedOPURegressor(TargetFit, OutputRegressor, CrossFitted):
+class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitted):
     r"""Regression with a cross-fitted ensemble of exactly trained binary codes.
 
     The most accurate model of the package, for where no pass through a device is wanted. A
@@ -37,9 +40,9 @@ class CrossFittedOPURegressor(TargetFit, OutputRegressor, CrossFitted):
     n_bits : int, default=64
         k, bits of each encoder.
     cv : int, splitter, iterable of splits or None, default=None
-        K, folds; None: 8 below 1000 rows, else 4. A splitter or splits must hold every row out
-        exactly once; give those of ``GroupKFold`` where rows come in groups and new groups
-        will be predicted.
+        K, folds; None: 8 below 1000 rows, else 4. Where rows come in groups and new groups will
+        be predicted, give ``groups`` to ``fit``. A splitter or splits must hold every row out
+        exactly once.
     n_best : int, default=3
         Encoders of each fold whose codes a readout shares, and strengths of each scaling that
         are trained to the end.
@@ -108,6 +111,8 @@ class CrossFittedOPURegressor(TargetFit, OutputRegressor, CrossFitted):
     References
     ----------
     .. [1] Caruana et al., "Ensemble selection from libraries of models", ICML 2004.
+    .. [2] Barber, Candes, Ramdas, Tibshirani, "Predictive inference with the jackknife+", Annals
+       of Statistics 2021.
 
     Examples
     --------
@@ -118,13 +123,45 @@ class CrossFittedOPURegressor(TargetFit, OutputRegressor, CrossFitted):
     >>> model = CrossFittedOPURegressor(n_bits=8, cv=2, max_iter=50, random_state=0).fit(X, y)
     >>> bool(model.score(X_test, y_test) > 0.3)
     True
+    >>> model.predict_interval(X_test, coverage=0.8).shape
+    (111, 2)
     >>> sorted(model.candidates_)
     ['alpha', 'encoders', 'error', 'kind', 'share']
     """
 
     def _fit_targets(self, X, Y, weights):
         self._target_scaler = StandardScaler().set_output(transform="default")
-        self._fit_ensemble(X, self._target_scaler.fit_transform(Y, sample_weight=weights), weights)
+        targets = self._target_scaler.fit_transform(Y, sample_weight=weights)
+        found = self._fit_ensemble(X, targets, weights)
+        scores = np.abs(targets[found.kept] - found.predictions)
+        self._residuals_ = Residuals(scores, found.folds, found.weights, found.groups)
 
     def _units(self, outputs):
         return self._target_scaler.inverse_transform(outputs)
+
+    def predict_interval(self, X, coverage=0.9):
+        """Predict intervals that hold a share of new targets.
+
+        From the residuals of rows left out and the models that have left them out (CV+ [2]_), so
+        that the noise need not be normal, nor the model right. Where ``groups`` were given to
+        ``fit``, the share is that of rows of new groups.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        coverage : float, default=0.9
+            The share, above 0 and below 1; of each output for itself.
+
+        Returns
+        -------
+        intervals : ndarray of shape (n_samples, 2) or (n_samples, 2, n_outputs)
+            Lower and upper ends; infinite if there were too few rows for the coverage.
+        """
+        check_coverage(coverage)
+        predictions = self._outputs_of_folds(X)
+        ends = self._residuals_.lower, self._residuals_.upper
+        intervals = np.stack([end(predictions, coverage) for end in ends], axis=1)
+        # The scaler itself refuses infinite ends.
+        intervals = intervals * self._target_scaler.scale_ + self._target_scaler.mean_
+        return intervals[..., 0] if self._is_single else intervals

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skopu.cross_fitted.averaging import greedy_average
+from skopu.cross_fitted.fold_models import FoldForms, fold_forms
 from skopu.cross_fitted.readouts import Codes, GroupReadouts
 from skopu.forms.quadratic import QuadraticForm
 
@@ -29,6 +30,8 @@ class Selection(NamedTuple):
         Of the average, on rows left out.
     predictions : ndarray of shape (n, q)
         Of the average, each row by models that have not seen it.
+    folds : FoldForms
+        What each fold's models make of new rows.
     """
 
     encoders: np.ndarray
@@ -37,6 +40,7 @@ class Selection(NamedTuple):
     candidates: dict
     error: float
     predictions: np.ndarray
+    folds: FoldForms
 
 
 class Candidate(NamedTuple):
@@ -100,7 +104,8 @@ class Selector:
         }
         encoders, form, bias = self._combine(candidates, shares, readouts)
         average = np.tensordot(shares, predictions, 1)
-        return Selection(encoders, form, bias, columns, error, average)
+        forms_of_folds = fold_forms(self, candidates, shares, readouts, encoders)
+        return Selection(encoders, form, bias, columns, error, average, forms_of_folds)
 
     def _error(self, predictions, targets=None):
         squares = np.square(predictions - (self.Y if targets is None else targets)).mean(1)
