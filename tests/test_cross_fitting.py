@@ -310,11 +310,11 @@ def test_interrupted_training_goes_on_to_the_readouts(diabetes, monkeypatch):
     X, _, y, _ = diabetes
     surrogate, calls = folds._Training.surrogate, []
 
-    def cut(self):
+    def cut(self, *inputs):
         calls.append(1)
         if len(calls) > 20:
             raise KeyboardInterrupt
-        return surrogate(self)
+        return surrogate(self, *inputs)
 
     monkeypatch.setattr(folds._Training, "surrogate", cut)
     with pytest.warns(InterruptedFitWarning, match="interrupted at iteration 21 of 60"):

@@ -101,15 +101,14 @@ def restoring(*makers):
     """
     stack = ExitStack()
     try:
-        with uninterrupted():
-            for make in makers:
-                stack.enter_context(make())
-        yield
-    finally:
         try:
             with uninterrupted():
+                for make in makers:
+                    stack.enter_context(make())
+            yield
+        finally:
+            with uninterrupted():
                 stack.close()
-        except KeyboardInterrupt:
-            # One that came before the line above had begun; a second call finds nothing to do.
-            stack.close()
-            raise
+    finally:
+        # Of one that came before the line above had begun; else this finds nothing to do.
+        stack.close()

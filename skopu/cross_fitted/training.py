@@ -18,7 +18,7 @@ from skopu.training.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
 from skopu.training.history import BestState
 from skopu.training.optimizers import keep_moments, make_optimizer
-from skopu.training.rows import minibatches
+from skopu.training.rows import in_advance, minibatches
 
 _MAX_START_ROWS = 1024
 # So many minibatches, whatever their size: what counts is how often the weights move, and 300 of
@@ -156,6 +156,7 @@ class _Training(AutogradLoop):
         super().__init__(
             models,
             make_optimizer(models.groups(settings.learning_rate, settings.learning_rate)),
+            rows.is_dense,
             max_iter=max_iter,
             share=rows.batch_size / rows.n_training,
             verbose=settings.verbose,
@@ -164,11 +165,14 @@ class _Training(AutogradLoop):
         self.strengths = np.tile(np.arange(n_strengths), (rows.n_scalers, 1))
         self._n_kept, self._rung = n_kept, max(1, round(_RUNG * max_iter))
 
-    def surrogate(self):
+    def inputs(self):
         if self.n_done == self._rung and self._n_kept < self.strengths.shape[1]:
             self._give_up(self._n_kept)
-        losses, surrogate = self._models.differentiate(*self._rows.next())
-        return losses.mean().item(), surrogate, 0
+        return (self._rows.next(),)
+
+    def surrogate(self, rows):
+        losses, surrogate = self._models.differentiate(*self._rows.gather(rows))
+        return losses.mean(), surrogate, 0
 
     def _give_up(self, n_left):
         """Go on with the best strengths of each scaler, judged on the rows held out."""
@@ -204,17 +208,30 @@ class _FoldRows:
         self._batches = [
             minibatches(len(rows), self.batch_size, s) for rows, s in zip(self._training, seeds)
         ]
+        self._order = in_advance(self._chosen(), self._targets.device)
 
     def first(self, n_rows):
         """Return the first rows in each scaling, each (m, d)."""
         chosen = np.arange(min(n_rows, len(self._targets)))
         return [part.rows(chosen) for part in self._inputs]
 
+    @property
+    def is_dense(self):
+        """Whether rows are gathered where they are, without the processor."""
+        return all(part.is_dense for part in self._inputs)
+
     def next(self):
-        """Return inputs (G, B, d), targets (G, B, q) and weights (G, B) of groups of models."""
+        """Return the numbers of the rows (K, B) of the next minibatch of every fold."""
+        return next(self._order)
+
+    def _chosen(self):
         # A fold may have a row more than another, and where all are taken so has its minibatch.
-        rows = [part[next(b)[: self.batch_size]] for part, b in zip(self._training, self._batches)]
-        rows = np.stack(rows)
+        while True:
+            batches = zip(self._training, self._batches)
+            yield np.stack([part[next(b)[: self.batch_size]] for part, b in batches])
+
+    def gather(self, rows):
+        """Return inputs (G, B, d), targets (G, B, q) and weights (G, B) of groups of models."""
         X = torch.stack([part.rows(rows.ravel()) for part in self._inputs], 1)
         X = X.unflatten(0, rows.shape).transpose(1, 2)  # (K, s, B, d)
         chosen = torch.as_tensor(rows, device=self._targets.device)

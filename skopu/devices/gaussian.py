@@ -84,7 +84,7 @@ class GaussianMedium:
         place = self.place
         product = choose_product(2 * len(codes) * self.n_bits * self.n_components, "codes", place)
         n_threads, limits = self._threads(product, n_jobs)
-        self._store(n_threads)
+        self._store(count_threads(n_jobs) if place.is_card else n_threads)
         portions = Portions(place, max(self._portion.rows, self._portion.rows_to_a_block))
 
         def work(tasks):

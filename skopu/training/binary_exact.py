@@ -10,6 +10,8 @@ from skopu.training.exact_model import ExactModel
 class BinaryExactModel(ExactModel):
     """``ExactModel`` that trains the encoder of binary weights itself, where that has a copy."""
 
+    can_be_captured = False  # noise of the weights and temperatures change with the step
+
     def _make_models(self, n_outputs):
         return _AroundEncoder(self, n_outputs, *self._strengths)
 

@@ -25,7 +25,7 @@ from skopu.training.joint import JointModel
 from skopu.training.needs import check_parts
 from skopu.training.optimizers import share_with_bop
 from skopu.training.penalty import choose_penalty
-from skopu.training.rows import TrainingRows, minibatches
+from skopu.training.rows import TrainingRows, in_advance, minibatches
 
 MAX_ITER = 1500
 # Steps without device and draws are cheap: more of them, and 100 epochs where rows are many.
@@ -230,16 +230,20 @@ class _EncoderLoop(AutogradLoop):
     description = "training encoder"
 
     def __init__(self, model, data, settings, seed, **run):
-        super().__init__(model, _make_optimizer(model, settings), **run)
+        is_captured = model.can_be_captured and data.is_dense
+        super().__init__(model, _make_optimizer(model, settings), is_captured, **run)
         self._model, self._data, self.validates = model, data, settings.early_stopping
         # A run that goes on takes up the order of the rows where it was cut.
         order = minibatches(data.n_rows, settings.batch_size, seed)
-        self._batches = islice(order, self.n_done, None)
+        self._batches = in_advance(islice(order, self.n_done, None), data.device)
         self._progress = np.linspace(0, 1, run["max_iter"])
 
-    def surrogate(self):
+    def inputs(self):
+        return (next(self._batches),)
+
+    def surrogate(self, positions):
         self._model.progress = self._progress[self.n_since_start]
-        loss, surrogate = self._model.step(*self._data.rows(next(self._batches)))
+        loss, surrogate = self._model.step(*self._data.rows(positions))
         return loss, surrogate, self._model.n_passes
 
     def validate(self):

@@ -16,6 +16,7 @@ class ExactModel(nn.Module):
     kappa, encoder_penalty, readout_penalty : float
     """
 
+    can_be_captured = True  # a minibatch is operations on tensors alone
     n_passes = 0
     gamma = 1.0
     progress = 0.0
@@ -52,9 +53,9 @@ class ExactModel(nn.Module):
         return self.models.groups(learning_rate, readout_learning_rate)
 
     def step(self, X, targets, weights):
-        """Return the loss of a minibatch (float) and what gives its gradient."""
+        """Return the loss of a minibatch (a tensor) and what gives its gradient."""
         loss, surrogate = self.models.differentiate(X[None], targets[None], weights[None])
-        return loss.item(), surrogate
+        return loss[0], surrogate
 
     @torch.no_grad()
     def loss(self, X, targets, weights):

@@ -40,6 +40,8 @@ class JointModel(nn.Module):
         Share of the training done, in [0, 1], for estimators with a schedule; set by the loop.
     """
 
+    can_be_captured = False  # a device is asked
+
     def __init__(
         self,
         encoder,

@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
 from skopu._core.interrupts import Interrupts
+from skopu._core.tensors import to_floats
 from skopu.exceptions import DeviceFault, InterruptedFitWarning, PassBudgetError
 from skopu.training.history import BestState, History
 from skopu.training.optimizers import cosine_decay
@@ -152,7 +153,11 @@ class Loop:
             return self._ended(fault=error)
 
     def count(self, loss, n_passes):
-        """Count a minibatch of which ``loss`` is reported, after ``n_passes`` in all."""
+        """Count a minibatch of which ``loss`` is reported, after ``n_passes`` in all.
+
+        A loss may be a tensor, whose value is asked for when a record is due: a card would have to
+        be waited for.
+        """
         self._losses.append(loss)
         self.n_passes = n_passes
         self.n_done += 1
@@ -194,7 +199,7 @@ class Loop:
 
     def _record(self):
         """Write a line of the history, keep the best state; return the mean loss."""
-        mean_loss = float(np.mean(self._losses))
+        mean_loss = float(np.mean(to_floats(self._losses)))
         score = self.validate() if self.validates else math.nan
         with self._interrupts.held():
             self._history.record(self.n_done, mean_loss, score, self.n_passes)
@@ -256,7 +261,7 @@ class Loop:
             "n_done": self.n_done,
             "n_passes": self.n_passes,
             "history": self._history.as_dict(),
-            "losses": list(self._losses),
+            "losses": to_floats(self._losses),
             "diverged": self._diverged,
             "origin": self._origin,
             "best": self._best.as_dict(),
@@ -278,7 +283,9 @@ class Loop:
         """Return the history, with a last line for minibatches that no record was due for."""
         history = deepcopy(self._history)
         if self._losses:
-            history.record(self.n_done, float(np.mean(self._losses)), math.nan, self.n_passes)
+            history.record(
+                self.n_done, float(np.mean(to_floats(self._losses))), math.nan, self.n_passes
+            )
         return history.as_dict()
 
 

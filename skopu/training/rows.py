@@ -1,10 +1,13 @@
 """The rows of a training run, and the order in which they come."""
 
+from itertools import islice
+
 import numpy as np
 import torch
 
 from skopu._core.tensors import Inputs, to_tensor
 
+_MOVED_TOGETHER = 256  # minibatches whose numbers go to a card at a time
 _MAX_START_ROWS = 4096  # rows that an encoder's start is measured on
 
 
@@ -19,6 +22,14 @@ def minibatches(n_samples, batch_size, seed):
         # The last, short part of an epoch is left out: its rows come up in later epochs.
         for start in range(0, n_samples - batch_size + 1, batch_size):
             yield order[start : start + batch_size]
+
+
+def in_advance(batches, device):
+    """Yield index arrays as they come; for a card as tensors, moved there many at a time."""
+    if device.type == "cpu":
+        yield from batches
+    while block := list(islice(batches, _MOVED_TOGETHER)):
+        yield from torch.as_tensor(np.stack(block), device=device)
 
 
 class TrainingRows:
@@ -48,6 +59,7 @@ class TrainingRows:
             n_held_out = max(1, round(settings.validation_fraction * len(order)))
         # Sorted, since an order of its own would cost a jump in memory for every row.
         self._held_out, self._train = order[:n_held_out], np.sort(order[n_held_out:])
+        self._train_there = torch.as_tensor(self._train, device=self.device)
         if not len(self._train):
             raise ValueError(
                 f"early_stopping=True holds out validation_fraction="
@@ -64,8 +76,20 @@ class TrainingRows:
         """Number of training rows."""
         return len(self._train)
 
+    @property
+    def is_dense(self):
+        """Whether rows are gathered where they are, without the processor."""
+        return self._inputs.is_dense
+
+    @property
+    def device(self):
+        """The torch device on which they are."""
+        return self._targets.device
+
     def rows(self, positions):
         """Return inputs, targets and weights of training rows."""
+        if isinstance(positions, torch.Tensor):
+            return self._gather(self._train_there[positions])
         return self._gather(self._train[positions])
 
     def held_out(self):
