@@ -57,6 +57,14 @@ class TestPredictions:
         expected = fitted.ridge_.predict(np.mean(draws, axis=0))
         np.testing.assert_allclose(fitted.predict(X), expected, rtol=1e-5)
 
+    def test_computed_draws_are_counted_and_not_projected(self, fitted, monkeypatch):
+        """Oracle: rows times draws; the device's own projection would raise."""
+        device = fitted.features_.opu_
+        monkeypatch.setattr(type(device), "_project", None)
+        before = device.n_passes
+        fitted.predict(X[:7])
+        assert device.n_passes - before == 7 * len(fitted.thresholds_)
+
     def test_many_draws_approach_the_mean(self, fitted):
         """Oracle: the closed form; the average of S draws is off by about 1 / sqrt(S)."""
         p = fitted.binarizer_.bit_probabilities(X[:50])

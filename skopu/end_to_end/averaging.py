@@ -1,10 +1,24 @@
-"""The features that the readout sees: averages over draws of the codes."""
+"""Averages over draws of the codes: of the features that the readout sees, and of its values."""
 
 import numpy as np
 
 from skopu._core.chunks import CHUNK_ROWS, row_chunks
 from skopu.exceptions import DeviceFault
 from skopu.kernel_ridge.origin import OPUFeatures
+
+
+def mean_over_draws(form, probabilities, thresholds):
+    """Return the mean over draws, (n, q), of what a form says of codes.
+
+    Parameters
+    ----------
+    form : QuadraticForm
+    probabilities : ndarray of shape (n, k)
+        A bit of draw s is 1 where its probability exceeds ``thresholds[s]``.
+    thresholds : ndarray of shape (S, k)
+    """
+    # One draw at a time: the codes of a chunk, as numbers, then stay near the processor.
+    return sum(form.mean((probabilities > t).astype(float)) for t in thresholds) / len(thresholds)
 
 
 class MeanFeatures:

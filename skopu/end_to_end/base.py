@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from numbers import Integral
 
 import joblib
@@ -21,7 +22,7 @@ from skopu._core.validation import (
     validate_params,
 )
 from skopu.binarizers.supervised import SupervisedBinarizer
-from skopu.end_to_end.averaging import MeanFeatures
+from skopu.end_to_end.averaging import MeanFeatures, mean_over_draws
 from skopu.exceptions import DeviceFault, IncompatiblePartsError, PassBudgetError
 from skopu.kernel_ridge.features import OPURandomFeatures
 from skopu.kernel_ridge.importances import set_importances, slopes_of_codes
@@ -142,10 +143,10 @@ class EndToEnd(PartsMixin, BaseEstimator):
         )
 
     def _fit_ridge(self, *rows):
-        """Fit the last step to what it takes, and keep the form that means are predicted by."""
+        """Fit the last step to what it takes, and keep the form that predictions are made by."""
         result = self.ridge_._fit_last(*rows)
         self._mean_form_ = None
-        if self.prediction == "mean":
+        if self.prediction == "mean" or self._is_computed():
             self._mean_form_ = self._mean_form()
         return result
 
@@ -268,7 +269,11 @@ class EndToEnd(PartsMixin, BaseEstimator):
     def _outputs(self, X):
         """Return what the ridge says (n, q) of X, a chunk of rows at a time."""
         probabilities = self._probabilities(X)
-        read_out = self._mean_form().mean if self.prediction == "mean" else self._average_readout
+        read_out = self._average_readout
+        if self.prediction == "mean":
+            read_out = self._mean_form().mean
+        elif self._is_computed():
+            read_out = partial(self._compute_draws, self._mean_form())
         return np.concatenate(
             [read_out(probabilities[rows]) for rows in row_chunks(len(probabilities))]
         )
@@ -284,6 +289,15 @@ class EndToEnd(PartsMixin, BaseEstimator):
             return self._mean_form_
         self._check_device(self.features_.opu_, self.features_)
         return form_of_readout(self.features_, self.ridge_._readout_)
+
+    def _is_computed(self):
+        """Whether predictions of draws are computed: not from features, which cost D / k more."""
+        return self.prediction == "draws" and self.features_.opu_.computable
+
+    def _compute_draws(self, form, probabilities):
+        if self.features_.form != "exact":
+            self.features_.opu_.count_passes(len(probabilities) * len(self.thresholds_))
+        return mean_over_draws(form, probabilities, self.thresholds_)
 
     def _average_readout(self, probabilities):
         return self.ridge_._read_out(self._mean_features(probabilities))
