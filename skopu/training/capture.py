@@ -22,27 +22,27 @@ class Captured:
         From tensors to a tuple of tensors and constants. It may write into memory of its own that
         stays where it is, and must not look at values.
     watched : callable
-        Gives the tensors that it works on beside its inputs: if one of them moves, or an input has
-        another shape, it is recorded anew.
+        Gives the tensors that it works on beside its inputs, the first of which tells where: if
+        one of them moves, or an input has another shape, it is recorded anew.
     """
 
     def __init__(self, function, watched):
         self._function, self._watched = function, watched
-        self._key, self._recording, self._n_calls, self._fails = None, None, 0, False
+        self._record = recorder_of(next(iter(watched())))
+        self._key, self._recording, self._n_calls = None, None, 0
 
     def __call__(self, *inputs):
         """Return what the function does; tensors in memory of their own."""
-        watched = list(self._watched())
-        record = recorder_of(watched[0])
-        if record is None or self._fails:
+        if self._record is None:
             return self._function(*inputs)
+        watched = list(self._watched())
         inputs = [torch.as_tensor(part, device=watched[0].device) for part in inputs]
         key = [(part.data_ptr(), part.shape) for part in watched], [part.shape for part in inputs]
         if key != self._key:
             self._key, self._recording, self._n_calls = key, None, 0
         if self._recording is None:
             self._n_calls += 1
-            if self._n_calls <= _N_PLAIN or not self._record(record, inputs):
+            if self._n_calls <= _N_PLAIN or not self._succeeds(inputs):
                 return self._function(*inputs)
         for kept, given in zip(self._inputs, inputs):
             kept.copy_(given)
@@ -51,19 +51,19 @@ class Captured:
             part.clone() if isinstance(part, torch.Tensor) else part for part in self._outputs
         )
 
-    def _record(self, record, inputs):
+    def _succeeds(self, inputs):
         """Record the function; return whether that went well. Nothing is computed by it."""
         self._inputs = [part.clone() for part in inputs]
         try:
-            self._recording, self._outputs = record(self._function, self._inputs)
+            self._recording, self._outputs = self._record(self._function, self._inputs)
         except RuntimeError as error:
-            self._fails = True
+            self._record = None
             warnings.warn(
                 "the card could not record the training step, which is started operation by "
                 f"operation and takes longer: {error}",
                 stacklevel=2,
             )
-        return not self._fails
+        return self._record is not None
 
 
 def recorder_of(tensor):
