@@ -10,12 +10,19 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
-from skopu import HyperplaneBinarizer, OPUKernelRidge, OPUKernelRidgeClassifier, OPURandomFeatures
+from skopu import (
+    CrossFittedOPURegressor,
+    HyperplaneBinarizer,
+    OPUKernelRidge,
+    OPUKernelRidgeClassifier,
+    OPURandomFeatures,
+)
 from skopu._core.places import Card, to_host
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import RidgeConditionWarning
+from skopu.forms.kernel import mean_kernel
 from skopu.kernel_ridge import inputs
-from skopu.ridge import normal_equations
+from skopu.ridge import held_out, normal_equations
 from skopu.ridge.leave_one_out import LeaveOneOut
 from skopu.ridge.normal_equations import NormalEquations
 from skopu.ridge.solvers import solve, solve_positive
@@ -307,3 +314,52 @@ class TestEstimator:
             inputs.rows_at_a_time(10**6, "auto", place=place) for place in (inputs.HOST, Card("x"))
         ]
         assert rows == [2**10 * 2**20 // (16 * 10**6), 2**10 * 2**20 // (24 * 10**6)]
+
+
+class TestCrossFitted:
+    """Oracle: the same by numpy."""
+
+    @pytest.mark.parametrize("max_rows", [4096, 50])
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    def test_readouts_of_kernels(self, max_rows, dtype, card, monkeypatch):
+        monkeypatch.setattr(held_out, "MAX_ROWS", max_rows)
+        monkeypatch.setattr(held_out, "N_CENTRES", 30)
+        rng = np.random.default_rng(0)
+        codes, Y, weights = rng.random((80, 6)) - 0.5, rng.random((80, 2)), rng.uniform(1, 2, 80)
+        found = []
+        for convert in (np.asarray, lambda part: torch.from_numpy(part).to(card)):
+            kernel = Kernel(convert(codes.astype(dtype)))
+            ridge = held_out.ridge_on_rows(kernel, np.arange(80), Y, weights, seed=0)
+            readouts = [ridge.solve(alpha) for alpha in (1e-3, 1e-2)]
+            kernels = kernel.between(np.arange(80), ridge.centres)
+            found.append([to_host(readout.predict(kernels)) for readout in readouts])
+        tolerance = 1e-8 if dtype == np.float64 else 1e-3
+        np.testing.assert_allclose(*found, atol=tolerance)
+
+    @pytest.mark.parametrize("is_sparse", [False, True])
+    def test_fit(self, is_sparse, card):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(120, 5)).astype(np.float32)
+        y = X[:, 0] * X[:, 1] + X[:, 2]
+        X = sparse.csr_array(X) if is_sparse else X
+        model = CrossFittedOPURegressor(6, cv=2, max_iter=20, n_best=2, random_state=0)
+        predictions = [
+            clone(model).set_params(torch_device=name).fit(X, y).predict(X)
+            for name in ("cpu", card)
+        ]
+        # Kernels in single precision; on a card training is rounded otherwise, too.
+        tolerance = 1e-3 if card == "cpu:0" else 0.05
+        np.testing.assert_allclose(*predictions, atol=tolerance)
+
+
+class Kernel:
+    """The form kernel of codes, by the numbers of their rows."""
+
+    def __init__(self, codes):
+        self.codes = codes
+
+    def between(self, rows, centres):
+        return mean_kernel([self.codes[rows]], [self.codes[centres]])
+
+    def among(self, rows):
+        return mean_kernel([self.codes[rows]], [self.codes[rows]], is_lower=True)

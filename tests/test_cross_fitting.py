@@ -118,6 +118,16 @@ def test_centres_that_span_the_features_give_the_full_ridge(monkeypatch):
     np.testing.assert_allclose(found, relative_ridge(1e-3), atol=1e-6)
 
 
+def test_more_centres_than_the_features_have_directions(monkeypatch):
+    """Oracle: scikit-learn's Ridge. In single precision the kernel of 30 centres is indefinite."""
+    monkeypatch.setattr(held_out, "MAX_ROWS", 50)
+    monkeypatch.setattr(held_out, "N_CENTRES", 30)
+    kernel, rows = Kernel(np.float32), np.arange(60)
+    ridge = held_out.ridge_on_rows(kernel, rows, Y, WEIGHTS, seed=0)
+    found = ridge.solve(1e-2).predict(kernel.between(rows, ridge.centres))
+    np.testing.assert_allclose(found, relative_ridge(1e-2), atol=1e-3)
+
+
 def test_greedy_average_of_two_picks_is_the_best_pair_with_the_best_candidate():
     """Oracle: enumeration of all pairs that hold the best single candidate."""
     predictions = Y[None] + RNG.standard_normal((6, 60, 2)) * RNG.uniform(0.3, 1, (6, 1, 1))

@@ -9,9 +9,13 @@ given tensors; ``"cpu:0"`` means torch in any case, which is how machines withou
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from threading import Lock
 
 import numpy as np
+from scipy.special import expit
+
+from skopu._core.torch_missing import needing_torch
 
 
 def is_tensor(array):
@@ -55,6 +59,10 @@ class Host:
     def copy(self, array):
         """Return a copy."""
         return array.copy()
+
+    def sigmoid(self, logits):
+        """Return probabilities; the logits may be written over."""
+        return expit(logits, out=logits)
 
     def aligned(self, size):
         """Return the size that a side of a product of bytes is made up to."""
@@ -131,6 +139,10 @@ class Card(Host):
     def copy(self, array):
         """Return a copy."""
         return array.clone()
+
+    def sigmoid(self, logits):
+        """Return probabilities; the logits may be written over."""
+        return logits.sigmoid_()
 
     def fft(self, table, axes):
         """Return the Fourier transform."""
@@ -224,7 +236,10 @@ def resolve_torch_device(torch_device):
     """
     if torch_device == "cpu":
         return torch_device
-    import torch
+    if torch_device == "auto" and find_spec("torch") is None:
+        return "cpu"
+    with needing_torch():
+        import torch
 
     if torch_device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -14,6 +14,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.parameters import COUNT, POSITIVE, TRAINING
+from skopu._core.places import find_place
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
@@ -105,9 +106,8 @@ class CrossFitted(BaseEstimator):
         models = train_fold_models(
             copies, targets, weights, folds, STRENGTHS, self.n_best, self, train_seed
         )
-        selection = Selector(
-            copies, models, targets, Y, weights, folds, self.n_best, centre_seed
-        ).select()
+        rows, place = (targets, Y, weights, folds), find_place(self.torch_device)
+        selection = Selector(copies, models, *rows, self.n_best, centre_seed, place).select()
         self._keep(selection, models, scalers, names)
         self.feature_importances_ = importances(copies, self, Y, weights)
         return HeldOut(kept, weights, selection.predictions, folds, groups)

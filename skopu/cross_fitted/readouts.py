@@ -1,9 +1,10 @@
 """Readouts of several encoders' codes together, judged on rows that neither has seen."""
 
 import numpy as np
-from scipy.special import expit
+from scipy.sparse import issparse
 from sklearn.utils.extmath import safe_sparse_dot
 
+from skopu._core.places import HOST, rows_of, to_host
 from skopu.forms.kernel import mean_kernel
 from skopu.ridge.held_out import ridge_on_rows
 
@@ -24,28 +25,41 @@ class Codes:
     copies : list of {ndarray, CSR matrix} of shape (n, d)
         The inputs in each scaling.
     models : FoldModels
+    place : Host, default=HOST
+        Where they are computed.
     """
 
-    def __init__(self, copies, models):
-        self._copies, self._models, self._kept = copies, models, {}
+    def __init__(self, copies, models, place=HOST):
+        self._inputs, self._models, self._kept = copies, models, {}
+        self._place = place
+        if place.is_card:
+            self._inputs = [X if issparse(X) else place.put(X, "float64") for X in copies]
         n_folds, n_scalers, n_strengths, n_bits, _ = models.coef.shape
         n_values = copies[0].shape[0] * n_bits * n_folds * n_scalers * n_strengths
         self._keeps = n_values <= _MAX_KEPT_VALUES
 
-    def of(self, fold, net, rows=slice(None), dtype=np.float64):
-        """Return the codes (m, k) of rows by an encoder, (scaler, strength) of a fold."""
+    def of(self, fold, net, rows=slice(None)):
+        """Return the codes (m, k) of rows by an encoder, (scaler, strength) of a fold, an array."""
+        return to_host(self.there(fold, net, rows, "float64"))
+
+    def there(self, fold, net, rows, dtype):
+        """Return the same where they are computed, of a dtype by its name."""
         index = (fold, *net)
-        if self._keeps:
-            if index not in self._kept:
-                self._kept[index] = self._compute(index, slice(None))
-            return self._kept[index][rows].astype(dtype, copy=False)
-        return self._compute(index, rows).astype(dtype, copy=False)
+        if not self._keeps:
+            return self._place.cast(self._compute(index, rows), dtype)
+        if index not in self._kept:
+            self._kept[index] = self._compute(index, slice(None))
+        return self._place.cast(rows_of(self._kept[index], rows), dtype)
 
     def _compute(self, index, rows):
-        W = self._models.coef[index]
-        logits = safe_sparse_dot(self._copies[index[1]][rows], W.T, dense_output=True)
-        logits += self._models.intercept[index]
-        return expit(logits, out=logits) - 0.5
+        place, X = self._place, rows_of(self._inputs[index[1]], rows)
+        W, b = self._models.coef[index], self._models.intercept[index]
+        if issparse(X):
+            logits = place.put(safe_sparse_dot(X, W.T, dense_output=True) + b)
+        else:
+            logits = X @ place.put(W.T)
+            logits += place.put(b)
+        return place.sigmoid(logits) - 0.5
 
 
 class GroupKernel:
@@ -57,7 +71,7 @@ class GroupKernel:
     folds : sequence of int
         Whose encoders take part.
     members : sequence of (scaler, strength)
-    dtype : numpy dtype
+    dtype : str
     """
 
     def __init__(self, codes, folds, members, dtype):
@@ -74,7 +88,7 @@ class GroupKernel:
         return mean_kernel(codes, codes, is_lower=True)
 
     def _of(self, rows):
-        return [self._codes.of(fold, net, rows, self._dtype) for fold, net in self._encoders]
+        return [self._codes.there(fold, net, rows, self._dtype) for fold, net in self._encoders]
 
 
 class GroupReadouts:
@@ -153,10 +167,10 @@ class GroupReadouts:
             rows = np.flatnonzero(self._folds != fold)
             ridge = ridge_on_rows(kernel, rows, self._Y[rows], self._weights[rows], self._seed)
             held_out = np.flatnonzero(self._folds == fold)
-            self._parts.pop((fold, np.float32), None)  # single precision has had its turn
+            self._parts.pop((fold, "float32"), None)  # single precision has had its turn
             self._parts[fold, dtype] = ridge, held_out, kernel.between(held_out, ridge.centres)
         return self._parts[fold, dtype]
 
 
 def _dtype(alpha):
-    return np.float32 if alpha >= _SMALLEST_IN_SINGLE else np.float64
+    return "float32" if alpha >= _SMALLEST_IN_SINGLE else "float64"

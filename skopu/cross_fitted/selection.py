@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skopu._core.places import HOST
 from skopu.cross_fitted.averaging import greedy_average
 from skopu.cross_fitted.fold_models import FoldForms, fold_forms
 from skopu.cross_fitted.readouts import Codes, GroupReadouts
@@ -69,13 +70,15 @@ class Selector:
         Encoders whose codes a readout shares.
     seed : int
         Of the centres of readouts, where rows are many.
+    place : Host, default=HOST
+        Where kernels are made and readouts solved.
     """
 
-    def __init__(self, copies, models, targets, Y, weights, folds, n_best, seed):
+    def __init__(self, copies, models, targets, Y, weights, folds, n_best, seed, place=HOST):
         self.models, self.targets = models, targets
         self.Y, self.weights, self.folds = Y, weights, folds
         self.n_best, self.seed = n_best, seed
-        self.codes = Codes(copies, models)
+        self.codes = Codes(copies, models, place)
         self.n_folds, self.n_scalers, self.n_strengths = models.coef.shape[:3]
 
     def select(self):

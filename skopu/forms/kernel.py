@@ -10,9 +10,8 @@ Kernel ridge with it finds forms of bit probabilities (see :mod:`skopu.forms.qua
 :math:`Q_0 = \sum_i \beta_i c_i c_i^\top` without its diagonal.
 """
 
-import numpy as np
-
 from skopu._core.chunks import cached_chunks
+from skopu._core.places import dtype_name, place_of
 
 
 def form_kernel(P, Q):
@@ -27,25 +26,28 @@ def mean_kernel(left, right, is_lower=False):
 
     Parameters
     ----------
-    left, right : lists of ndarrays of shape (n, k) and (m, k)
+    left, right : lists of ndarrays or Tensors of shape (n, k) and (m, k)
         Bit probabilities less one half, of each code.
     is_lower : bool, default=False
         Whether what lies above the diagonal may be left out; for n = m.
 
     Returns
     -------
-    K : ndarray of shape (n, m)
+    K : ndarray or Tensor of shape (n, m)
         Of the dtype of the codes.
     """
-    n_left, n_right = len(left[0]), len(right[0])
-    K = np.zeros((n_left, n_right), dtype=left[0].dtype)
-    squares = [np.square(np.hstack(codes)) for codes in (left, right)]
-    # Twice as many rows as stay in the cache with their products: fewer, longer products.
-    for rows in cached_chunks(n_left, n_right, min_rows=64):
+    place, n_left, n_right = place_of(left[0]), len(left[0]), len(right[0])
+    xp = place.xp
+    K = place.zeros((n_left, n_right), dtype_name(left[0]))
+    squares = [xp.square(xp.hstack(codes)) for codes in (left, right)]
+    # Twice as many rows as stay in the cache with their products: fewer, longer products. A card
+    # makes the whole.
+    chunks = cached_chunks(n_left, n_right, min_rows=64)
+    for rows in [slice(0, n_left)] if place.is_card else chunks:
         stop = rows.stop if is_lower else n_right
         total = K[rows, :stop]
-        np.matmul(squares[0][rows], squares[1][:stop].T, out=total)
-        np.negative(total, out=total)
+        xp.matmul(squares[0][rows], squares[1][:stop].T, out=total)
+        xp.negative(total, out=total)
         for one, other in zip(left, right):
             product = one[rows] @ other[:stop].T
             total += product

@@ -53,6 +53,52 @@ def try_cholesky(A, B):
     return None
 
 
+def solve_lower(A, B):
+    """Return X of ``A X = B``, or None, from the lower triangle of A, which may be overwritten.
+
+    Parameters
+    ----------
+    A : ndarray (C-ordered) or Tensor of shape (m, m), float32 or float64
+    B : ndarray or Tensor of shape (m, q), of the same dtype
+    """
+    if is_tensor(A):
+        return try_cholesky(A, B)
+    potrf, potrs = lapack.get_lapack_funcs(("potrf", "potrs"), (A,))
+    # LAPACK's order is by columns: to it, the lower triangle is the upper one of the transpose.
+    factor, failed = potrf(A.T, lower=0, clean=0, overwrite_a=1)
+    return None if failed else potrs(factor, B, lower=0)[0]
+
+
+def multiply_lower(A, vector):
+    """Return the product of a symmetric A, of which the lower triangle is there, with a vector."""
+    if is_tensor(A):
+        return (A.tril() + A.tril(-1).T) @ vector
+    symv = blas.dsymv if A.dtype == np.float64 else blas.ssymv
+    return symv(1.0, A.T, vector, lower=0)
+
+
+def cholesky(A):
+    """Return the lower factor of A, float64, or None if A is not positive definite."""
+    if is_tensor(A):
+        import torch
+
+        factor, failed = torch.linalg.cholesky_ex(A)
+        return None if failed.item() else factor
+    factor, failed = lapack.dpotrf(A, lower=1)
+    return None if failed else factor
+
+
+def solve_triangular(factor, B, is_transposed=False):
+    """Return X of ``L X = B``, or of ``L' X = B``, for a lower factor."""
+    if is_tensor(factor):
+        import torch
+
+        left = factor.T if is_transposed else factor
+        return torch.linalg.solve_triangular(left, B, upper=is_transposed)
+    options = {"lower": True, "trans": "T" if is_transposed else "N"}
+    return linalg.solve_triangular(factor, B, check_finite=False, **options)
+
+
 def least_squares(A, B):
     """Return the shortest X (m, q) for which ``A X`` is nearest to B."""
     if not is_tensor(A):

@@ -9,11 +9,17 @@ tridiagonal matrix, which runs at the speed of the memory.
 """
 
 import numpy as np
-from scipy import linalg
-from scipy.linalg import blas, lapack
 
 from skopu._core.chunks import row_chunks
-from skopu.ridge.normal_equations import NormalEquations
+from skopu._core.places import dtype_name, place_of, to_host
+from skopu.ridge.algebra import (
+    cholesky,
+    diagonal_of,
+    multiply_lower,
+    solve_lower,
+    solve_triangular,
+)
+from skopu.ridge.normal_equations import NormalEquations, check_finite
 from skopu.ridge.readout import LinearReadout
 from skopu.ridge.systems import FeatureSystem
 
@@ -31,7 +37,8 @@ def ridge_on_rows(kernel, rows, Y, weights, seed):
     ----------
     kernel : object
         ``kernel.between(rows, centres)`` gives the kernel between rows, by their numbers, and
-        ``kernel.among(rows)`` its lower triangle, in new arrays.
+        ``kernel.among(rows)`` its lower triangle, in new arrays or tensors. Where these are, the
+        systems are solved.
     rows : ndarray of int
         What to fit to.
     Y : ndarray of shape (n, q)
@@ -56,7 +63,7 @@ class FullRidge:
 
     Parameters
     ----------
-    K : ndarray of shape (n, n)
+    K : ndarray or Tensor of shape (n, n)
         Its lower triangle; it is overwritten.
     centres : ndarray of shape (n,) of int
     Y : ndarray of shape (n, q)
@@ -64,26 +71,27 @@ class FullRidge:
     """
 
     def __init__(self, K, centres, Y, weights):
+        place, dtype = place_of(K), dtype_name(K)
         self.centres = centres
-        symv = blas.dsymv if K.dtype == np.float64 else blas.ssymv
         self._share = weights / weights.sum()
         self._root = np.sqrt(weights)[:, None]
-        self._row = symv(1.0, K.T, self._share.astype(K.dtype), lower=0).astype(np.float64)
+        row = to_host(multiply_lower(K, place.put(self._share, dtype)))
+        self._row = row.astype(np.float64)
         self._mean = self._share @ Y
-        self._targets = self._root * (Y - self._mean)
-        K -= self._row.astype(K.dtype)[:, None]
-        K -= (self._row - self._share @ self._row).astype(K.dtype)
+        self._targets = place.put(self._root * (Y - self._mean), dtype)
+        K -= place.put(self._row, dtype)[:, None]
+        K -= place.put(self._row - self._share @ self._row, dtype)
         if (weights != weights[0]).any() or weights[0] != 1:
-            K *= self._root.astype(K.dtype)
-            K *= self._root.T.astype(K.dtype)
-        self._matrix, self._diagonal = K, np.diag(K).copy()
-        self._scale = float(self._diagonal.sum(dtype=np.float64)) or 1.0
+            root = place.put(self._root, dtype)
+            K *= root
+            K *= root.T
+        self._matrix, self._diagonal = K, place.copy(diagonal_of(K))
+        self._scale = float(to_host(self._diagonal).sum(dtype=np.float64)) or 1.0
 
     def solve(self, alpha):
         """Return the ``LinearReadout`` for an alpha, relative to the trace."""
-        targets = self._targets.astype(self._matrix.dtype)
-        solution = _solve_shifted(self._matrix, self._diagonal, alpha * self._scale, targets)
-        dual = self._root * solution.astype(np.float64)
+        solution = _solve_shifted(self._matrix, self._diagonal, alpha * self._scale, self._targets)
+        dual = self._root * to_host(solution).astype(np.float64)
         dual -= self._share[:, None] * dual.sum(0)
         return LinearReadout(dual, self._mean - self._row @ dual)
 
@@ -94,16 +102,14 @@ def _solve_shifted(matrix, own, shift, targets):
     A shift that the precision does not tell from zero is raised until it does: the readout is
     judged on rows left out, as one with another alpha would be.
     """
-    potrf, potrs = lapack.get_lapack_funcs(("potrf", "potrs"), (matrix,))
-    factor, diagonal = np.empty_like(matrix), np.diag_indices(len(matrix))
+    factor, precision = place_of(matrix).xp.empty_like(matrix), np.finfo(dtype_name(own)).eps
     while True:
         factor[...] = matrix
-        factor[diagonal] = own + own.dtype.type(shift)
-        # LAPACK's order is by columns: to it, the lower triangle is the upper one of the transpose.
-        found, failed = potrf(factor.T, lower=0, clean=0, overwrite_a=1)
-        if not failed:
-            return potrs(found, targets, lower=0)[0]
-        shift = max(10 * shift, np.finfo(own.dtype).eps * own.sum())
+        diagonal_of(factor)[...] = own + shift
+        solution = solve_lower(factor, targets)
+        if solution is not None:
+            return solution
+        shift = max(10 * shift, precision * float(own.sum()))
 
 
 class CentredRidge:
@@ -122,22 +128,39 @@ class CentredRidge:
 
     def __init__(self, kernel, rows, centres, Y, weights):
         self.centres = centres
-        inner = kernel.between(centres, centres).astype(np.float64)
-        inner[np.diag_indices_from(inner)] += _JITTER * np.trace(inner)
-        self._factor = linalg.cholesky(inner, lower=True, overwrite_a=True, check_finite=False)
-        equations = NormalEquations()
+        inner = kernel.between(centres, centres)
+        place = place_of(inner)
+        self._factor = _factor(place.cast(inner, "float64"))
+        equations = NormalEquations("float64")
         for chunk in row_chunks(len(rows)):
-            values = kernel.between(rows[chunk], centres).T.astype(np.float64)
-            Phi = linalg.solve_triangular(self._factor, values, lower=True, check_finite=False).T
+            values = place.cast(kernel.between(rows[chunk], centres).T, "float64")
+            Phi = solve_triangular(self._factor, values).T
             equations.add(Phi, Y[chunk], weights[chunk])
         self._system = FeatureSystem(equations, fit_intercept=True)
-        self._scale = np.trace(self._system.matrix) or 1.0
+        self._scale = float(self._system.matrix.trace()) or 1.0
 
     def solve(self, alpha):
         """Return the ``LinearReadout`` for an alpha, relative to the trace."""
         matrix = self._system.matrix
-        shift = alpha * self._scale
-        solution = _solve_shifted(matrix, np.diag(matrix), shift, self._system.targets)
+        place, shift = place_of(matrix), alpha * self._scale
+        solution = _solve_shifted(matrix, diagonal_of(matrix), shift, self._system.targets)
         coef, intercept = self._system.readout(solution)
-        dual = linalg.solve_triangular(self._factor, coef, lower=True, trans="T")
-        return LinearReadout(dual, intercept)
+        dual = solve_triangular(self._factor, place.put(coef), is_transposed=True)
+        return LinearReadout(to_host(dual), intercept)
+
+
+def _factor(kernel):
+    """Return the lower factor of a kernel of centres, its diagonal raised by as little as it takes.
+
+    Of few bits, centres span more than the features have directions, and a kernel in single
+    precision is negative in the others, as far as its rounding goes.
+    """
+    check_finite(kernel)
+    diagonal, jitter = diagonal_of(kernel), _JITTER
+    own, size = place_of(kernel).copy(diagonal), float(kernel.trace()) or 1.0
+    while True:
+        diagonal[...] = own + jitter * size
+        factor = cholesky(kernel)
+        if factor is not None:
+            return factor
+        jitter *= 10
