@@ -29,7 +29,16 @@ _ESTIMATORS = {
     "TreeBinarizer": "binarizers.tree",
     "opu_kernel": "kernels",
 }
-_MODULES = ("datasets", "devices", "exceptions", "gradients", "kernels", "optim", "penalties")
+_MODULES = (
+    "datasets",
+    "deploy",
+    "devices",
+    "exceptions",
+    "gradients",
+    "kernels",
+    "optim",
+    "penalties",
+)
 
 __all__ = ["__version__", *_ESTIMATORS]
 

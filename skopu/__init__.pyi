@@ -1,5 +1,6 @@
 # What type checkers see of the lazy front door; test_imports.py compares the two.
 from skopu import datasets as datasets
+from skopu import deploy as deploy
 from skopu import devices as devices
 from skopu import exceptions as exceptions
 from skopu import gradients as gradients

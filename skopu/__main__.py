@@ -1,6 +1,6 @@
 """Entry point of ``python -m skopu``."""
 
-from skopu.comparison.cli import main
+from skopu.command.front import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

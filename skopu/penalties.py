@@ -8,8 +8,7 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
-from sklearn.base import BaseEstimator
-
+from skopu._core.documented import Documented
 from skopu._core.parts import resolve_part
 from skopu._core.torch_needed import torch
 from skopu._core.validation import Interval, StrOptions, validate_params
@@ -54,7 +53,7 @@ BASES = {"absolute": absolute, "foothill": foothill, "square_root": square_root}
 
 
 @dataclass(eq=False, repr=False)
-class BinaryQuantizer(BaseEstimator):
+class BinaryQuantizer(Documented):
     r"""Penalty with minima at :math:`\pm\alpha` for each weight.
 
     Added to the loss is :math:`\lambda_t \sum_l \sum_{w \in l} R(w)` over layers l, with

@@ -1,11 +1,15 @@
 """Fixtures shared by the test files."""
 
+import inspect
 import os
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
+
+import skopu
 
 
 def pytest_configure(config):
@@ -44,3 +48,14 @@ def card(request):
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a graphics card, and torch sees none here")
     return request.param
+
+
+@pytest.fixture(scope="session")
+def public_estimators():
+    """Every public estimator by name."""
+    names = {name: getattr(skopu, name) for name in skopu.__all__}
+    return {
+        name: kind
+        for name, kind in names.items()
+        if inspect.isclass(kind) and issubclass(kind, BaseEstimator)
+    }

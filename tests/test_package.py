@@ -49,6 +49,19 @@ def test_the_version_is_the_same_everywhere(name):
     assert re.search(pattern, text(name))[1] == skopu.__version__
 
 
+def test_estimators_link_to_their_pages(public_estimators):
+    """Oracle: the pages that ``doc/api.rst`` makes; scikit-learn's pictures link to them."""
+    pages = set()
+    for block in re.split(r"(?m)^\.\. currentmodule:: ", text("doc/api.rst"))[1:]:
+        module, _, rest = block.partition("\n")
+        pages |= {f"{module}.{name}" for name in re.findall(r"(?m)^   (\w+)$", rest)}
+    parts = [skopu.devices.SimulatedOPU(), skopu.gradients.LeaveOneOut()]
+    for model in [*(kind() for kind in public_estimators.values()), *parts]:
+        link = re.fullmatch(r"https://[\w.]+/en/latest/generated/(.*)\.html", model._get_doc_link())
+        assert link[1] in pages
+        assert link[0] in model._repr_html_()
+
+
 def test_the_description_stands_alone():
     """On an index page nothing relative to the repository is found; the code is the README's."""
     description = text(PROJECT["readme"])

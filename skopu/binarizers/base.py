@@ -4,12 +4,13 @@ from typing import Self
 
 import numpy as np
 from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.chunks import row_chunks
 from skopu._core.dask import is_dask, map_rows
+from skopu._core.documented import Documented
 from skopu._core.estimation import SupervisedFit
 from skopu._core.fitting import whole
 from skopu._core.rows import merge_repeated_rows
@@ -19,7 +20,7 @@ from skopu._core.validation import REAL, check_weights, fit_context, validate_da
 from skopu.devices.base import check_codes
 
 
-class Binarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Binarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Documented):
     """Makes codes of rows; a subclass has ``_bits(X)``, booleans (n, k) of validated rows."""
 
     def transform(self, X):

@@ -122,14 +122,15 @@ def _load_csv(options):
     try:
         return read_csv_problem(options.csv, options.target, options.task)
     except ModuleNotFoundError as error:
-        raise InputError(_how_to_install("CSV files", error)) from None
+        raise InputError(how_to_install("CSV files", error)) from None
     except MemoryError:
         raise InputError(
             f"{options.csv} does not fit in memory: take a sample of its rows."
         ) from None
 
 
-def _how_to_install(what, error):
+def how_to_install(what, error):
+    """Return what to say of a library of the extra "plot" that is missing."""
     return f'{what} need {error.name.split(".")[0]}: pip install "skopu[plot]"'
 
 
@@ -140,7 +141,7 @@ def _resolve_figure(options):
     try:
         check_figure_path(options.figure or DEFAULT_FIGURE)
     except ModuleNotFoundError as error:
-        message = _how_to_install("figures", error)
+        message = how_to_install("figures", error)
         if options.figure:
             raise InputError(message) from None
         say(f"skopu: no figure will be saved; {message}")

@@ -11,11 +11,12 @@ from sklearn.preprocessing import OneHotEncoder
 
 from skopu.comparison.problems import CLASSIFICATION, LARGEST, REGRESSION, InputError, Problem
 from skopu.comparison.tables.cells import split_cells
-from skopu.comparison.tables.columns import DATE, NUMBER, TEXT, understand
+from skopu.comparison.tables.columns import DATE, NUMBER, TEXT, TEXT_GAPS, understand
 from skopu.comparison.tables.decoding import decode
 from skopu.comparison.tables.numbers import first_misfit, spoiler
 from skopu.comparison.tables.sources import read_bytes, shown, table_name
 
+TASKS = ("auto", REGRESSION, CLASSIFICATION)
 _MAX_CATEGORIES = 20  # columns that one-hot encoding makes of a text column, at most
 _MAX_INTEGER_CLASSES = 20  # distinct integers that are still taken for classes
 _IDENTIFIER = re.compile(r"(unnamed: 0|index|id|.*[ _.-]id)$", re.IGNORECASE)
@@ -50,8 +51,7 @@ def read_csv_problem(path, target, task="auto"):
         If pandas is missing.
     """
     notes = []
-    place = shown(path)
-    cells = split_cells(decode(read_bytes(path), place, notes), place, notes)
+    cells, place = _read_cells(path, notes)
     target = target if target in cells.columns else target.strip()
     _check_target(cells, target)
     columns = understand(cells, notes, as_numbers={target} if task == REGRESSION else ())
@@ -65,6 +65,38 @@ def read_csv_problem(path, target, task="auto"):
             "numbers and text that differs in most rows are of no use."
         )
     return Problem(table_name(path), X, y, task, _make_preprocessor(X), classes, tuple(notes))
+
+
+def read_table(path, notes, as_numbers=()):
+    """Return the columns of a file by name, and what to call the file.
+
+    Parameters
+    ----------
+    path : str
+        As for ``read_csv_problem``.
+    notes : list of str
+        Grows by what was decided.
+    as_numbers : collection of str
+        Columns whose numbers are quantities even if they begin with zeros.
+    """
+    cells, place = _read_cells(path, notes)
+    return understand(cells, notes, as_numbers=as_numbers), place
+
+
+def _read_cells(path, notes):
+    place = shown(path)
+    return split_cells(decode(read_bytes(path), place, notes), place, notes), place
+
+
+def to_numbers(column):
+    """Return the values of a column that is no text, NaN where their squares overflow."""
+    return np.where(np.abs(column.values) < LARGEST, column.values, np.nan)
+
+
+def to_text(column):
+    """Return the cells of a column whatever it holds, NaN where they are empty."""
+    cells = [np.nan if cell.lower() in TEXT_GAPS else cell for cell in column.text]
+    return np.array(cells, dtype=object)
 
 
 def _check_target(cells, target):
@@ -107,7 +139,7 @@ def _make_target(goal, rows, name, task, notes):
         if goal.kind != NUMBER:
             values = np.array([cell for cell, has in zip(goal.text, rows) if has])
         labels, y = np.unique(values, return_inverse=True)
-        return y, tuple(map(_label, labels)), task
+        return y, tuple(map(label_of, labels)), task
     if goal.kind == TEXT:
         raise InputError(
             f"the target {name!r} holds text such as {_misfit(values)}, and "
@@ -125,7 +157,8 @@ def _misfit(values):
     return repr(misfit) if misfit is not None else spoiler(values) or repr(values[0])
 
 
-def _label(value):
+def label_of(value):
+    """Return how the class of a number is called."""
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
@@ -148,9 +181,7 @@ def _make_columns(columns, rows, notes):
 
     kept, dropped = {}, {}
     for name, column in columns.items():
-        values = column.values[rows]
-        if column.kind != TEXT:
-            values = np.where(np.abs(values) < LARGEST, values, np.nan)
+        values = (column.values if column.kind == TEXT else to_numbers(column))[rows]
         reason = _why_useless(name, values, column.kind)
         if reason:
             dropped.setdefault(reason, []).append(name)

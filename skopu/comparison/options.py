@@ -4,6 +4,7 @@ import argparse
 from difflib import get_close_matches
 
 from skopu._version import __version__
+from skopu.comparison.csv_files import TASKS
 from skopu.comparison.methods import MAIN, METHODS, Settings
 from skopu.comparison.problems import BUNDLED
 
@@ -66,7 +67,7 @@ def _add_data_options(group):
     group.add_argument("--target", metavar="COLUMN", help="column of the file to predict")
     group.add_argument(
         "--task",
-        choices=("auto", "regression", "classification"),
+        choices=TASKS,
         default="auto",
         help="auto: classification for text, booleans and at most 20 distinct integers",
     )

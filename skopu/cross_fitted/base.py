@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 from scipy.special import expit
-from sklearn.base import BaseEstimator
 from sklearn.model_selection import check_cv
 from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.documented import Documented
 from skopu._core.parameters import COUNT, POSITIVE, TRAINING
 from skopu._core.places import find_place
 from skopu._core.random import draw_seeds
@@ -51,7 +51,7 @@ class HeldOut(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class CrossFitted(BaseEstimator):
+class CrossFitted(Documented):
     """Parameters, training and prediction common to both."""
 
     _parameter_constraints = {

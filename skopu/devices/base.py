@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator
 
+from skopu._core.documented import Documented
 from skopu._core.places import is_tensor, place_of, to_host
 from skopu.devices.acquisition import acquire
 from skopu.devices.meter import Metered
@@ -74,7 +74,7 @@ def is_binary(X):
     return bool(np.isin(values, (0, 1)).all())
 
 
-class OPUDevice(Metered, BaseEstimator):
+class OPUDevice(Metered, Documented):
     r"""Base class of devices: codes in, raw intensities :math:`|Rz|^2` out.
 
     :math:`R` is the transmission matrix, complex of shape (D, k), with independent

@@ -7,11 +7,12 @@ from math import ceil
 
 import numpy as np
 from scipy.special import expit
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.chunks import row_chunks
+from skopu._core.documented import Documented
 from skopu._core.fitting import keep_despite
 from skopu._core.parameters import (
     COUNT,
@@ -46,7 +47,7 @@ _ROWS_TO_HOLD_OUT_FROM = 100
 
 
 @dataclass(eq=False, repr=False)
-class DFANetwork(BaseEstimator):
+class DFANetwork(Documented):
     """Parameters and training common to both."""
 
     _parameter_constraints = {

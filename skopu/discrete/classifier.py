@@ -3,12 +3,12 @@
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.chunks import row_chunks
 from skopu._core.classification import LabelFit, ProbabilisticClassifier
+from skopu._core.documented import Documented
 from skopu._core.parameters import BOP, EARLY_STOPPING, LAYERS, POSITIVE, SCALER, TRAINING
 from skopu._core.parts import PartsMixin
 from skopu._core.random import draw_seeds
@@ -25,7 +25,7 @@ _EPS = 1e-5  # under the root of a row's normalisation, as in training
 
 
 @dataclass(eq=False, repr=False)
-class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, BaseEstimator):
+class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, Documented):
     r"""Multilayer perceptron with weights and activations -1 and 1.
 
     Layer l computes :math:`h_l = N(W_l\, \mathrm{sign}(h_{l-1}))` with W of entries -1 and 1

@@ -7,11 +7,12 @@ from numbers import Integral
 
 import joblib
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.chunks import row_chunks
+from skopu._core.documented import Documented
 from skopu._core.parts import PartsMixin
 from skopu._core.random import dither, draw_seeds
 from skopu._core.validation import (
@@ -52,7 +53,7 @@ class _Job:
 
 
 @dataclass(eq=False, repr=False)
-class EndToEnd(PartsMixin, BaseEstimator):
+class EndToEnd(PartsMixin, Documented):
     """Parameters, training and readout common to both."""
 
     _part_names = ("binarizer", "features", "ridge")

@@ -4,7 +4,8 @@ from numbers import Integral
 from typing import NamedTuple
 
 import torch
-from sklearn.base import BaseEstimator
+
+from skopu._core.documented import Documented
 
 
 class Draws(NamedTuple):
@@ -33,7 +34,7 @@ class Draws(NamedTuple):
     probes: torch.Tensor | None = None
 
 
-class WayOfTraining(BaseEstimator):
+class WayOfTraining(Documented):
     """What ``gradient`` may be: a way of training an encoder, with what it needs as data.
 
     Attributes

@@ -4,10 +4,10 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.chunks import CHUNK_ROWS, Portions, row_chunks
+from skopu._core.documented import Documented
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.places import find_place, is_tensor, place_of, rows_of, to_host
 from skopu._core.random import draw_seeds
@@ -41,7 +41,7 @@ _OF_SOME_FITS = [
 
 
 @dataclass(eq=False, repr=False)
-class OPURidge(PartsMixin, BaseEstimator):
+class OPURidge(PartsMixin, Documented):
     """Parameters and training common to both.
 
     A subclass has ``_check_rows``, which validates rows and makes targets of y.

@@ -7,12 +7,13 @@ from typing import Self
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.preprocessing import binarize as threshold
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.chunks import row_chunks
 from skopu._core.dask import is_dask, map_rows
+from skopu._core.documented import Documented
 from skopu._core.fitting import whole
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.places import dtype_name, is_tensor, place_of, to_host
@@ -28,9 +29,7 @@ _CONSTANT_SHARE = 0.5  # of the bits, from which on a threshold is taken for wro
 
 
 @dataclass(eq=False, repr=False)
-class OPURandomFeatures(
-    ClassNamePrefixFeaturesOutMixin, PartsMixin, TransformerMixin, BaseEstimator
-):
+class OPURandomFeatures(ClassNamePrefixFeaturesOutMixin, PartsMixin, TransformerMixin, Documented):
     r"""Random features of binary codes, read from an Optical Processing Unit.
 
     The device shines a code z through a scattering medium and reads

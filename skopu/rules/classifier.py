@@ -4,10 +4,11 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.classification import LabelFit
+from skopu._core.documented import Documented
 from skopu._core.estimation import Prediction
 from skopu._core.parameters import BOP, COUNT, NOT_NEGATIVE, POSITIVE, TRAINING
 from skopu._core.random import draw_seeds
@@ -18,7 +19,7 @@ from skopu.rules.rules import Rule, decide, drop_implied, order_rules, simplify
 
 
 @dataclass(eq=False, repr=False)
-class NeuralDNFClassifier(LabelFit, Prediction, ClassifierMixin, BaseEstimator):
+class NeuralDNFClassifier(LabelFit, Prediction, ClassifierMixin, Documented):
     r"""IF-THEN rules in the units of the columns, learned by gradient.
 
     Each class has a formula in disjunctive normal form over conditions such as ``age <= 41``:

@@ -5,8 +5,8 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
+from skopu._core.documented import Documented
 from skopu._core.places import HOST, to_host
 from skopu._core.validation import Interval, StrOptions
 from skopu.exceptions import CameraWarning
@@ -19,7 +19,7 @@ _MOST_DARK = 0.25  # the same for pixels that read zero
 
 
 @dataclass(eq=False, repr=False)
-class Camera(BaseEstimator):
+class Camera(Documented):
     r"""Noise, range and resolution of the camera of a simulated device.
 
     A pixel lit with intensity I (in units of the device, see ``OPUDevice``) collects

@@ -1,9 +1,9 @@
 """What retrievals of the complex field have in common."""
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import gen_batches
 
+from skopu._core.documented import Documented
 from skopu._core.parts import resolve_part
 from skopu._core.validation import HasMethods
 from skopu.devices.base import check_codes
@@ -13,7 +13,7 @@ from skopu.devices.registry import DEVICES
 _CHUNK_PIXELS = 2**18  # of a batch of frames, so that they stay in the cache
 
 
-class LinearRetrieval(Metered, BaseEstimator):
+class LinearRetrieval(Metered, Documented):
     """Base class: a device that answers with intensities, made to answer with R z.
 
     A subclass has a parameter ``opu`` and implements ``_retrieve``; ``_n_pixels`` counts the

@@ -1,0 +1,1 @@
+"""The command line beside comparing: fit a model to a file, predict with it, look at a device."""

@@ -1,0 +1,161 @@
+"""Models in ONNX. Oracle: their own predictions, to 1e-5, in onnxruntime."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_friedman1
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import skopu
+from skopu.deploy import to_onnx
+from skopu.devices import Camera, SimulatedOPU
+from skopu.exceptions import IncompatiblePartsError
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("skl2onnx")
+
+X, y = make_friedman1(120, n_features=6, random_state=0)
+X[:, 5] = np.exp(4 * X[:, 5])  # skewed, for the quantiles
+Y = np.column_stack([y, np.sin(y)])
+NAMES = np.array(["low", "mid", "top"])[np.digitize(y, [12, 17])]
+ENCODER = skopu.SupervisedBinarizer(8, n_components=40, max_iter=20, scaler="quantile")
+HYPERPLANES = skopu.HyperplaneBinarizer(16, random_state=0)
+
+
+def cross_fitted(kind, **parameters):
+    return kind(8, cv=2, max_iter=20, random_state=0, **parameters)
+
+
+def joint(kind, **parameters):
+    return kind(ENCODER, random_state=0, n_draws=3, **parameters)
+
+
+REGRESSORS = {
+    "cross-fitted": cross_fitted(skopu.CrossFittedOPURegressor),
+    "sums": cross_fitted(skopu.CrossFittedOPURegressor, scaler="standard"),
+    "mean": joint(skopu.EndToEndOPURegressor, prediction="mean"),
+    "draws": joint(skopu.EndToEndOPURegressor),
+    "threshold": joint(skopu.EndToEndOPURegressor, prediction="threshold"),
+    "ridge": skopu.OPUKernelRidge(n_components=40, binarizer=ENCODER),
+    "hyperplanes": skopu.OPUKernelRidge(n_components=40, binarizer=HYPERPLANES),
+    "thermometer": skopu.OPUKernelRidge(n_components=40, binarizer=skopu.ThermometerBinarizer(16)),
+    "linear": skopu.OPUKernelRidge(kernel="linear"),
+    "rbf": skopu.OPUKernelRidge(kernel="rbf"),
+    "fourier": skopu.OPUKernelRidge(
+        kernel="rbf", kernel_approximation="fourier", n_components=50, random_state=0
+    ),
+    "pipeline": make_pipeline(ENCODER, skopu.OPURandomFeatures(40), skopu.OPUKernelRidge()),
+    "raw": make_pipeline(
+        HYPERPLANES, skopu.OPURandomFeatures(40, form="raw", gamma=0.5), skopu.OPUKernelRidge()
+    ),
+    "products": make_pipeline(
+        HYPERPLANES, skopu.OPURandomFeatures(form="exact"), skopu.OPUKernelRidge()
+    ),
+    "thresholds": make_pipeline(
+        StandardScaler(), skopu.OPURandomFeatures(40), skopu.OPUKernelRidge()
+    ),
+    "dfa": make_pipeline(
+        skopu.DFABinarizer(8, n_components=20, max_iter=3, random_state=0),
+        skopu.OPURandomFeatures(40),
+        skopu.OPUKernelRidge(),
+    ),
+}
+CLASSIFIERS = {
+    "cross-fitted": cross_fitted(skopu.CrossFittedOPUClassifier),
+    "mean": joint(skopu.EndToEndOPUClassifier, prediction="mean"),
+    "draws": joint(skopu.EndToEndOPUClassifier),
+    "ridge": skopu.OPUKernelRidgeClassifier(n_components=40, binarizer=ENCODER),
+    "pipeline": make_pipeline(
+        StandardScaler(),
+        HYPERPLANES,
+        skopu.OPURandomFeatures(40),
+        LogisticRegression(C=1e-3, max_iter=1000),
+    ),
+}
+# What has no ONNX form, by choice: networks are exported from torch, rules are text, and codes
+# of trees or of an autoencoder can be made of skops files.
+WITHOUT = {
+    "AutoencoderBinarizer",
+    "BinaryAutoencoder",
+    "BinaryMLPClassifier",
+    "DFAClassifier",
+    "DFARegressor",
+    "NeuralDNFClassifier",
+    "TreeBinarizer",
+}
+
+
+def session_of(model, rows):
+    return onnxruntime.InferenceSession(to_onnx(model, rows).SerializeToString())
+
+
+def check_close(found, expected):
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_regressors(name, dtype):
+    rows, targets = X.astype(dtype), Y if name in ("sums", "mean", "ridge") else y
+    model = REGRESSORS[name].fit(rows, targets)
+    (found,) = session_of(model, rows).run(None, {"X": rows})
+    expected = model.predict(rows)
+    assert found.dtype == dtype
+    check_close(found, expected.reshape(len(rows), -1))
+
+
+@pytest.mark.parametrize("labels", [NAMES, y > 14, (y > 14) + 5], ids=["names", "bool", "int"])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifiers(name, labels):
+    model = CLASSIFIERS[name].fit(X, labels)
+    found, scores = session_of(model, X).run(None, {"X": X})
+    np.testing.assert_array_equal(found, model.predict(X))
+    if hasattr(model, "predict_proba"):
+        check_close(scores, model.predict_proba(X))
+    else:
+        decision = model.decision_function(X)
+        expected = decision if decision.ndim == 2 else np.column_stack([-decision, decision])
+        check_close(scores, expected)
+
+
+def test_new_rows_outside_the_range():
+    """Quantiles end at the smallest and largest value, and a spike goes no further."""
+    model = REGRESSORS["cross-fitted"].fit(X, y)
+    far = np.vstack([X - 100, X + 100, X[:1], X.mean(axis=0, keepdims=True)])
+    (found,) = session_of(model, far).run(None, {"X": far})
+    check_close(found[:, 0], model.predict(far))
+
+
+def test_every_estimator_is_exported_or_named_as_not(public_estimators):
+    from skopu.deploy.onnx_converters import CONVERTERS
+
+    exported = {kind.__name__ for kind in CONVERTERS}
+    assert exported | WITHOUT == set(public_estimators)
+    assert not exported & WITHOUT
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (skopu.OPUKernelRidge(kernel="laplacian"), "kernel 'laplacian' has no ONNX form"),
+        (skopu.DFARegressor((4,), max_iter=2), "DFARegressor, or a step before it"),
+        (
+            skopu.OPUKernelRidge(
+                n_components=20, binarizer=HYPERPLANES, opu=SimulatedOPU(camera=Camera())
+            ),
+            "its matrix must be known",
+        ),
+    ],
+    ids=["kernel", "estimator", "device"],
+)
+def test_what_has_no_form_says_so(model, words):
+    with pytest.raises(IncompatiblePartsError, match=words):
+        to_onnx(model.fit(X, y), X)
+
+
+def test_a_file(tmp_path):
+    model = REGRESSORS["linear"].fit(X, y)
+    made = to_onnx(model, X, path=tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").read_bytes() == made.SerializeToString()
