@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from skopu import (
     opu_kernel,
 )
 from skopu.devices import SimulatedOPU
+from skopu.ridge import normal_equations
 from skopu.ridge.solvers import solve
 from skopu.ridge.systems import FeatureSystem
 
@@ -262,6 +264,27 @@ def draw(path, found):
     figure.savefig(path, dpi=150)
 
 
+def rounded_product(Phi, mean, targets, weights, kind):
+    """Return the product of a chunk as a card makes it in TF32: of factors of 11 bits."""
+    rows = np.sqrt(weights, dtype=np.float32)[:, None] * np.subtract(Phi, mean, dtype=np.float32)
+    bits = rows.view(np.int32)
+    bits += 1 << 12  # half of the last bit that stays: rounded to nearest
+    bits &= ~((1 << 13) - 1)
+    return normal_equations._Stored(rows.T @ rows)
+
+
+@contextmanager
+def emulated(gram):
+    """Let "tf32" do on the processor what it does on a card."""
+    product = normal_equations._product
+    if gram == "tf32":
+        normal_equations._product = rounded_product
+    try:
+        yield
+    finally:
+        normal_equations._product = product
+
+
 def arithmetic(arguments):
     """Test error by arithmetic of the Gram matrix, beside the fit in memory in float64."""
     rows = []
@@ -272,10 +295,10 @@ def arithmetic(arguments):
     X, y = X[:n], y[:n]
     for alpha in (1.0, 100.0, 1e4):
         found = {}
-        for gram in GRAMS:
-            model = OPUKernelRidgeClassifier(
-                alpha, n_components=2048, gram=gram, chunk_size=4096
-            ).fit(X, y)
+        for gram in (*GRAMS, "tf32"):
+            model = OPUKernelRidgeClassifier(alpha, n_components=2048, gram=gram, chunk_size=4096)
+            with emulated(gram):
+                model.fit(X, y)
             scores = model.decision_function(X_test)
             signs = np.where(y_test[:, None] == model.classes_, 1.0, -1.0)
             found[gram] = np.mean((scores - signs) ** 2), np.mean(model.predict(X_test) != y_test)
@@ -287,10 +310,11 @@ def arithmetic(arguments):
     codes, codes_test = binarizer.transform(X[:n]), binarizer.transform(X_test)
     for alpha in (1.0, 100.0, 1e4):
         found = {}
-        for gram in GRAMS:
+        for gram in (*GRAMS, "tf32"):
             model = OPUKernelRidge(alpha, n_components=2048, gram=gram, chunk_size=4096)
-            predicted = model.fit(codes, y[:n]).predict(codes_test)
-            found[gram] = mean_squared_error(y_test, predicted)
+            with emulated(gram):
+                model.fit(codes, y[:n])
+            found[gram] = mean_squared_error(y_test, model.predict(codes_test))
         for gram, squared in found.items():
             change = squared - found["float64"]
             rows.append(["protein", f"{alpha:g}", gram, f"{squared:.6f}", f"{change:+.1e}", ""])
