@@ -93,6 +93,9 @@ MODELS = {
     "OPUKernelRidgeClassifier": OPUKernelRidgeClassifier(n_components=32, binarizer=BINARIZER),
     "CrossFittedOPURegressor": CrossFittedOPURegressor(6, cv=2, max_iter=3),
     "CrossFittedOPUClassifier": CrossFittedOPUClassifier(6, cv=2, max_iter=3),
+    "through a device": CrossFittedOPURegressor(
+        6, cv=2, max_iter=3, prediction="draws", n_components=32, n_codes=2, n_draws=2
+    ),
     "EndToEndOPURegressor": EndToEndOPURegressor(BINARIZER, n_draws=2),
     "of a mean": EndToEndOPURegressor(BINARIZER, prediction="mean"),
     "EndToEndOPUClassifier": EndToEndOPUClassifier(BINARIZER, n_draws=2),

@@ -75,6 +75,12 @@ ESTIMATORS = [
     skopu.OPUKernelRidgeClassifier(kernel="rbf"),
     skopu.CrossFittedOPURegressor(8, cv=2, max_iter=20),
     skopu.CrossFittedOPUClassifier(8, cv=2, max_iter=20),
+    skopu.CrossFittedOPURegressor(
+        8, cv=2, max_iter=20, prediction="draws", n_components=64, n_codes=2, n_draws=2
+    ),
+    skopu.CrossFittedOPUClassifier(
+        8, cv=2, max_iter=20, prediction="threshold", n_components=64, n_codes=3
+    ),
     skopu.EndToEndOPURegressor(BINARIZER, n_draws=3),
     skopu.EndToEndOPURegressor(BINARIZER, prediction="mean"),
     skopu.EndToEndOPUClassifier(BINARIZER, n_draws=3),

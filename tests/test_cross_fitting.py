@@ -201,7 +201,7 @@ def test_search_tries_alphas_while_they_get_better():
     """Oracle: the errors of all alphas."""
 
     class Told(GroupReadouts):
-        def _held_out(self, alpha):
+        def left_out(self, alpha):
             return errors[alpha]
 
     def search(*values):

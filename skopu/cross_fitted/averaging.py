@@ -2,6 +2,8 @@
 
 import numpy as np
 
+N_PICKS = 25
+
 
 def greedy_average(predictions, Y, weights, n_picks):
     """Choose what to average: one candidate at a time, with replacement.

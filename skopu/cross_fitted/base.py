@@ -14,15 +14,25 @@ from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.documented import Documented
 from skopu._core.parameters import COUNT, POSITIVE, TRAINING
+from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.places import find_place
 from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
-from skopu._core.validation import StrOptions, validate_data
+from skopu._core.validation import HasMethods, StrOptions, validate_data
 from skopu.cross_fitted.directions import few_directions
 from skopu.cross_fitted.folds import assign_folds, assign_groups
 from skopu.cross_fitted.importances import importances
 from skopu.cross_fitted.selection import Selector
+from skopu.cross_fitted.through_device import (
+    Job,
+    answers_for,
+    fingerprint_of,
+    open_features,
+    read_answers,
+    sharpness,
+)
+from skopu.devices.registry import DEVICES
 
 # Where rows are few each counts for the encoders, and more folds leave more of them to learn from.
 _FEW_ROWS, _FOLDS_OF_FEW, _FOLDS_OF_MANY = 1000, 8, 4
@@ -51,7 +61,7 @@ class HeldOut(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class CrossFitted(Documented):
+class CrossFitted(PartsMixin, Documented):
     """Parameters, training and prediction common to both."""
 
     _parameter_constraints = {
@@ -63,7 +73,15 @@ class CrossFitted(Documented):
         "learning_rate": POSITIVE,
         "max_iter": [*COUNT, StrOptions({"auto"})],
         "batch_size": [*COUNT, StrOptions({"auto"})],
+        "prediction": [StrOptions({"mean", "draws", "threshold"})],
+        "opu": [str, HasMethods(["project"]), None],
+        "n_components": COUNT,
+        "n_codes": COUNT,
+        "n_draws": COUNT,
+        "warm_start": ["boolean"],
     }
+    _part_names = ("opu",)
+    _carried = ("_unfinished",)
 
     n_bits: int = 64
     _: KW_ONLY
@@ -73,9 +91,18 @@ class CrossFitted(Documented):
     learning_rate: float = 0.05
     max_iter: int | str = "auto"
     batch_size: int | str = "auto"
+    prediction: str = "mean"
+    opu: object = "simulated"
+    n_components: int = 4096
+    n_codes: int = 8
+    n_draws: int = 10
+    warm_start: bool = False
     torch_device: str = "cpu"
     random_state: object = None
     verbose: int = 0
+
+    def _make_part(self, name):
+        return resolve_part(self.opu, DEVICES, "opu")
 
     def _fit_ensemble(self, X, Y, weights, classes=None):
         """Train, select and set the fitted attributes.
@@ -84,33 +111,72 @@ class CrossFitted(Documented):
         -------
         held_out : HeldOut
         """
-        # torch is loaded by the first fit, not by importing the package.
-        from skopu.cross_fitted.training import STRENGTHS, train_fold_models
-
-        scaler_seed, fold_seed, train_seed, centre_seed = draw_seeds(self.random_state, 4)
         given, groups = self._given_folds(X, Y, classes), self._groups
         X, Y, weights, kept = merge_repeated_rows(X, Y, weights)
         self._check_enough(len(Y))
+        features = open_features(self, len(Y))
+        job = self._take_up(features, X, Y, weights, given, groups)
         groups = None if groups is None else np.unique(groups[kept], return_inverse=True)[1]
         if given is not None:
             folds = np.unique(given[kept], return_inverse=True)[1]
         elif groups is not None:
-            folds = assign_groups(groups, self._n_folds(len(Y)), fold_seed)
+            folds = assign_groups(groups, self._n_folds(len(Y)), job.seeds[1])
         else:
             classes = None if classes is None else classes[kept]
-            folds = assign_folds(len(Y), self._n_folds(len(Y)), classes, fold_seed)
+            folds = assign_folds(len(Y), self._n_folds(len(Y)), classes, job.seeds[1])
+        if job.trained is None:
+            job.trained = self._train(X, Y, weights, folds, job.seeds)
+        selector, selection, scalers = job.trained
+        self._keep(selection, selector.models, scalers, self._scaler_names(X))
+        self.feature_importances_ = importances(selector.codes.copies, self, Y, weights)
+        found = HeldOut(kept, weights, selection.predictions, folds, groups)
+        return found if features is None else self._go_through_device(features, job, found)
+
+    def _train(self, X, Y, weights, folds, seeds):
+        """Return selector, selection and scalers: the ensemble in closed form."""
+        # torch is loaded by the first fit, not by importing the package.
+        from skopu.cross_fitted.training import STRENGTHS, train_fold_models
+
         names = self._scaler_names(X)
-        scalers = [fit_scaler(name, X, weights, scaler_seed) for name in names]
+        scalers = [fit_scaler(name, X, weights, seeds[0]) for name in names]
         copies = [apply_scaler(scaler, X) for scaler in scalers]
-        targets = few_directions(Y, weights, centre_seed)
+        targets = few_directions(Y, weights, seeds[3])
         models = train_fold_models(
-            copies, targets, weights, folds, STRENGTHS, self.n_best, self, train_seed
+            copies, targets, weights, folds, STRENGTHS, self.n_best, self, seeds[2]
         )
         rows, place = (targets, Y, weights, folds), find_place(self.torch_device)
-        selection = Selector(copies, models, *rows, self.n_best, centre_seed, place).select()
-        self._keep(selection, models, scalers, names)
-        self.feature_importances_ = importances(copies, self, Y, weights)
-        return HeldOut(kept, weights, selection.predictions, folds, groups)
+        selector = Selector(copies, models, *rows, self.n_best, seeds[3], place)
+        return selector, selector.select(), scalers
+
+    def _take_up(self, features, *rows):
+        """Return the job of this fit: one that a device cut short, or a new one."""
+        if features is None:
+            return Job("", draw_seeds(self.random_state, 4))
+        fingerprint, left = fingerprint_of(self, *rows), getattr(self, "_unfinished", None)
+        if self.warm_start and left is not None and left.fingerprint == fingerprint:
+            return left
+        return Job(fingerprint, draw_seeds(self.random_state, 5))
+
+    def _go_through_device(self, features, job, found):
+        """Fit the readout of the device's answers; return its rows left out in their place."""
+        selector = job.trained[0]
+        self._unfinished = job
+        try:
+            answers = answers_for(self, job, selector)
+            factor = sharpness(self.prediction)
+            self._optical_, fit = read_answers(answers, features, selector, factor, self.verbose)
+        except BaseException as error:
+            error.add_note(
+                f"{type(self).__name__}: what was done is kept: fit again with warm_start=True to "
+                "go on."
+            )
+            raise
+        self.n_passes_, self.validation_error_ = answers.n_passes, fit.error
+        groups = None if found.groups is None else found.groups[fit.judged]
+        if groups is not None:
+            groups = np.unique(groups, return_inverse=True)[1]
+        chosen = (part[fit.judged] for part in (found.kept, found.weights))
+        return HeldOut(*chosen, fit.predictions, found.folds[fit.judged], groups)
 
     def _n_folds(self, n_rows):
         n_folds = self.cv
@@ -157,7 +223,7 @@ class CrossFitted(Documented):
         self.encoder_scaler_ = selection.encoders[:, 1]
         self.encoder_coef_, self.encoder_intercept_ = models.coef[used], models.intercept[used]
         self.bias_, (_, self.linear_, self.pairs_) = selection.bias, selection.form
-        self._fold_forms_ = selection.folds
+        self._fold_forms_, self._optical_, self.n_passes_ = selection.folds, None, 0
         self.n_iter_, self.history_ = models.n_iter, models.history
         self.validation_error_ = selection.error
         columns = dict(selection.candidates)
@@ -198,6 +264,8 @@ class CrossFitted(Documented):
     def _outputs(self, X):
         """Return predictions (n, q) in the units of training."""
         copies = self._copies(X)
+        if self._optical_ is not None:
+            return self._optical_.outputs(copies)
         total = np.tile(self.bias_, (copies[0].shape[0], 1))
         self._add_all(copies, self.encoder_scaler_ >= 0, self.linear_, self.pairs_, total)
         return total
@@ -205,6 +273,8 @@ class CrossFitted(Documented):
     def _outputs_of_folds(self, X):
         """Return predictions (K, n, q) by the models of each fold, in the units of training."""
         copies, forms = self._copies(X), self._fold_forms_
+        if self._optical_ is not None:
+            return self._optical_.outputs_of_folds(copies)
         totals = np.repeat(forms.bias[:, None], copies[0].shape[0], axis=1)
         for fold, total in enumerate(totals):
             self._add_all(copies, forms.fold == fold, forms.linear, forms.pairs, total)

@@ -1,6 +1,7 @@
 """Classification with a cross-fitted ensemble."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.classification import LabelFit, ProbabilisticClassifier
 from skopu._core.targets import signed_targets
@@ -8,6 +9,8 @@ from skopu._core.temperature import fit_temperature, probabilities_of_scores
 from skopu.cross_fitted.base import CrossFitted
 from skopu.cross_fitted.conformal import Residuals, check_coverage
 from skopu.cross_fitted.grouped import GroupedFit
+from skopu.cross_fitted.through_device import pipeline_of
+from skopu.kernel_ridge.classifier import OPUKernelRidgeClassifier
 
 
 class CrossFittedOPUClassifier(GroupedFit, LabelFit, ProbabilisticClassifier, CrossFitted):
@@ -37,6 +40,22 @@ class CrossFittedOPUClassifier(GroupedFit, LabelFit, ProbabilisticClassifier, Cr
     batch_size : int or "auto", default="auto"
         Rows in a minibatch; the whole training part of a fold if it has fewer. "auto": a 64th
         of it, from 64 to 128.
+    prediction : {"mean", "draws", "threshold"}, default="mean"
+        "mean": in closed form, without a device. Otherwise the codes of some encoders go through
+        ``opu``, and a readout is fitted to what it answers: to averages over ``n_draws`` seeded
+        draws of each code, or to the most probable code, one pass.
+    opu : {"simulated"}, OPUDevice or None, default="simulated"
+        The device, for "draws" and "threshold".
+    n_components : int, default=4096
+        D, features of each code.
+    n_codes : int, default=8
+        J, most codes that are shown, each of ``n_bits`` bits: a row takes J passes, for "draws"
+        times ``n_draws``, in ``fit`` and in ``predict``. There are fewer if fewer encoders help.
+    n_draws : int, default=10
+        S, draws of each code.
+    warm_start : bool, default=False
+        Complete a fit that the device, its budget or Ctrl-C has cut short after the training,
+        with what was answered by then, if rows and parameters are the same.
     torch_device : str, default="cpu"
         Where torch computes: "cpu", "cuda", or "auto", a graphics card where there is one.
     random_state : int, RandomState instance or None, default=None
@@ -52,7 +71,7 @@ class CrossFittedOPUClassifier(GroupedFit, LabelFit, ProbabilisticClassifier, Cr
         The labels of rows with a weight above zero, sorted.
     scalers_, encoder_scaler_, encoder_coef_, encoder_intercept_, bias_, linear_, pairs_
         As in :class:`CrossFittedOPURegressor`, with one output for two classes.
-    feature_importances_, candidates_, validation_error_, n_iter_, history_
+    feature_importances_, candidates_, validation_error_, n_passes_, n_iter_, history_
         As in :class:`CrossFittedOPURegressor`.
     n_features_in_, feature_names_in_
         Number of columns seen in ``fit``, and their names, if they had any.
@@ -118,3 +137,21 @@ class CrossFittedOPUClassifier(GroupedFit, LabelFit, ProbabilisticClassifier, Cr
         check_coverage(coverage)
         strange = np.stack([self._strangeness(own) for own in self._outputs_of_folds(X)])
         return self._residuals_.ranks(strange) > 1 - coverage
+
+    def to_pipeline(self):
+        """Return a model that shows one code to a device as a pipeline.
+
+        Returns
+        -------
+        pipeline : Pipeline
+            As of :meth:`CrossFittedOPURegressor.to_pipeline`; it has no probabilities.
+
+        Raises
+        ------
+        ValueError
+            If the model has no code, or several.
+        """
+        check_is_fitted(self)
+        ridge = OPUKernelRidgeClassifier(kernel="linear")
+        ridge._set_classes(self.classes_)
+        return pipeline_of(self, ridge, 1.0, 0.0)

@@ -31,7 +31,7 @@ class Codes:
 
     def __init__(self, copies, models, place=HOST):
         self._inputs, self._models, self._kept = copies, models, {}
-        self._place = place
+        self.copies, self._place = copies, place
         if place.is_card:
             self._inputs = [X if issparse(X) else place.put(X, "float64") for X in copies]
         n_folds, n_scalers, n_strengths, n_bits, _ = models.coef.shape
@@ -124,14 +124,14 @@ class GroupReadouts:
         -------
         found : dict of float to ndarray
         """
-        found = {alpha: self._held_out(alpha) for alpha in ALPHAS[_FIRST : _FIRST + 2]}
+        found = {alpha: self.left_out(alpha) for alpha in ALPHAS[_FIRST : _FIRST + 2]}
         errors = [error(predictions) for predictions in found.values()]
         if errors[0] <= errors[1]:
             best, further = errors[0], ALPHAS[:_FIRST][::-1]
         else:
             best, further = errors[1], ALPHAS[_FIRST + 2 :]
         for alpha in further:
-            found[alpha] = self._held_out(alpha)
+            found[alpha] = self.left_out(alpha)
             if not error(found[alpha]) < best:
                 break
             best = error(found[alpha])
@@ -151,7 +151,8 @@ class GroupReadouts:
         intercept = sum(share * readout.intercept for share, readout in zip(shares, readouts))
         return dual, intercept, ridge.centres
 
-    def _held_out(self, alpha):
+    def left_out(self, alpha):
+        """Return predictions (n, q) of every row by the readout of other rows."""
         out = np.empty_like(self._Y)
         for fold in range(self.n_folds):
             ridge, rows, K = self._part(fold, _dtype(alpha))

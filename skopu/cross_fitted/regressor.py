@@ -2,17 +2,20 @@
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.regression import OutputRegressor, TargetFit
 from skopu.cross_fitted.base import CrossFitted
 from skopu.cross_fitted.conformal import Residuals, check_coverage
 from skopu.cross_fitted.grouped import GroupedFit
+from skopu.cross_fitted.through_device import pipeline_of
+from skopu.kernel_ridge.regressor import OPUKernelRidge
 
 
 class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitted):
     r"""Regression with a cross-fitted ensemble of exactly trained binary codes.
 
-    The most accurate model of the package, for where no pass through a device is wanted. A
+    The most accurate model of the package, in closed form or through a device. A
     readout of OPU features is a quadratic form of the code's bits, so its mean over codes is
 
     .. math:: E[F(z)] = b + a^\top c + c^\top Q_0 c, \qquad c = \sigma(Wx + b_W) - \tfrac12
@@ -33,7 +36,13 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
     3. Encoders with their forms and readouts are averaged by greedy forward selection on the
        predictions of rows left out [1]_. The chosen readouts are solved once more on all rows.
 
-    The result is a sum of quadratic forms of the encoders' bits; no training row is kept.
+    The result is a sum of quadratic forms of the encoders' bits; no training row is kept. Nothing
+    of this takes a pass. With ``prediction="draws"`` or "threshold" there is a fourth step:
+
+    4. Encoders of different folds, scalings and strengths, ``n_codes`` in number, show their codes
+       to the device, and one readout is fitted to all answers together. Its alpha is judged in
+       each fold by the codes of encoders, and a readout, that have not seen the fold's rows. (So
+       are ``validation_error_`` and intervals, by fewer codes than predictions have.)
 
     Parameters
     ----------
@@ -56,6 +65,22 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
     batch_size : int or "auto", default="auto"
         Rows in a minibatch; the whole training part of a fold if it has fewer. "auto": a 64th
         of it, from 64 to 128.
+    prediction : {"mean", "draws", "threshold"}, default="mean"
+        "mean": in closed form, without a device. Otherwise the codes of some encoders go through
+        ``opu``, and a readout is fitted to what it answers: to averages over ``n_draws`` seeded
+        draws of each code, or to the most probable code, one pass.
+    opu : {"simulated"}, OPUDevice or None, default="simulated"
+        The device, for "draws" and "threshold".
+    n_components : int, default=4096
+        D, features of each code.
+    n_codes : int, default=8
+        J, most codes that are shown, each of ``n_bits`` bits: a row takes J passes, for "draws"
+        times ``n_draws``, in ``fit`` and in ``predict``. There are fewer if fewer encoders help.
+    n_draws : int, default=10
+        S, draws of each code.
+    warm_start : bool, default=False
+        Complete a fit that the device, its budget or Ctrl-C has cut short after the training,
+        with what was answered by then, if rows and parameters are the same.
     torch_device : str, default="cpu"
         Where torch computes: "cpu", "cuda", or "auto", a graphics card where there is one.
     random_state : int, RandomState instance or None, default=None
@@ -90,6 +115,8 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
         average.
     validation_error_ : float
         Error of the average on rows left out; since it was chosen on them, a little low.
+    n_passes_ : int
+        Codes that went through the device during ``fit``.
     n_iter_ : int
         Minibatches done.
     history_ : dict of lists
@@ -106,7 +133,8 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
     -----
     Above 4096 rows the readouts are fitted to all rows with 2048 of them as centres (the
     Nystroem approximation). Ctrl-C while encoders are trained keeps the best state, with an
-    ``InterruptedFitWarning``, and goes on to the readouts.
+    ``InterruptedFitWarning``, and goes on to the readouts. A device that fails ends ``fit`` with a
+    ``DeviceFault``; a budget of passes that is too small ends it before the training.
 
     References
     ----------
@@ -165,3 +193,23 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
         # The scaler itself refuses infinite ends.
         intervals = intervals * self._target_scaler.scale_ + self._target_scaler.mean_
         return intervals[..., 0] if self._is_single else intervals
+
+    def to_pipeline(self):
+        """Return a model that shows one code to a device as a pipeline.
+
+        Returns
+        -------
+        pipeline : Pipeline
+            Steps "binarizer", "features" and "ridge", already fitted. Its ``predict`` makes one
+            pass a row: what this model predicts if it was fitted with ``prediction="threshold"``.
+
+        Raises
+        ------
+        ValueError
+            If the model has no code, or several.
+        """
+        check_is_fitted(self)
+        ridge = OPUKernelRidge(kernel="linear")
+        ridge._is_flat_ = self._is_single
+        scaler = self._target_scaler
+        return pipeline_of(self, ridge, scaler.scale_, scaler.mean_)

@@ -5,12 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from skopu._core.places import HOST
-from skopu.cross_fitted.averaging import greedy_average
+from skopu.cross_fitted.averaging import N_PICKS, greedy_average
 from skopu.cross_fitted.fold_models import FoldForms, fold_forms
 from skopu.cross_fitted.readouts import Codes, GroupReadouts
 from skopu.forms.quadratic import QuadraticForm
-
-_N_PICKS = 25
 
 
 class Selection(NamedTuple):
@@ -84,8 +82,8 @@ class Selector:
     def select(self):
         """Return the ``Selection``."""
         nets = [(s, c) for s in range(self.n_scalers) for c in range(self.n_strengths)]
-        values = [self._net_predictions(net) for net in nets]
-        errors = [self._error(predictions, self.targets) for predictions in values]
+        values = [self.net_predictions(net) for net in nets]
+        errors = [self.error_of(predictions, self.targets) for predictions in values]
         candidates = []
         if self.targets is self.Y:
             candidates = [Candidate("net", (n,), None, v) for n, v in zip(nets, values)]
@@ -94,15 +92,15 @@ class Selector:
             readouts[group] = GroupReadouts(
                 self.codes, group, self.Y, self.weights, self.folds, self.seed
             )
-            found = readouts[group].search(self._error)
+            found = readouts[group].search(self.error_of)
             candidates += [Candidate("ridge", group, alpha, found[alpha]) for alpha in found]
         predictions = np.array([candidate.predictions for candidate in candidates])
-        shares, error = greedy_average(predictions, self.Y, self.weights, _N_PICKS)
+        shares, error = greedy_average(predictions, self.Y, self.weights, N_PICKS)
         columns = {
             "kind": [candidate.kind for candidate in candidates],
             "members": [candidate.members for candidate in candidates],
             "alpha": [candidate.alpha for candidate in candidates],
-            "error": [self._error(candidate.predictions) for candidate in candidates],
+            "error": [self.error_of(candidate.predictions) for candidate in candidates],
             "share": shares.tolist(),
         }
         encoders, form, bias = self._combine(candidates, shares, readouts)
@@ -110,11 +108,12 @@ class Selector:
         forms_of_folds = fold_forms(self, candidates, shares, readouts, encoders)
         return Selection(encoders, form, bias, columns, error, average, forms_of_folds)
 
-    def _error(self, predictions, targets=None):
+    def error_of(self, predictions, targets=None):
+        """Return the weighted mean squared error of predictions (n, q) of rows left out."""
         squares = np.square(predictions - (self.Y if targets is None else targets)).mean(1)
         return float(np.average(squares, weights=self.weights))
 
-    def _net_predictions(self, net):
+    def net_predictions(self, net):
         """Predictions (n, q') of every row by the model that has not seen it."""
         out = np.empty_like(self.targets)
         for fold in range(self.n_folds):

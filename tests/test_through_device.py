@@ -1,0 +1,214 @@
+"""Cross-fitted ensembles through a device.
+
+Oracles: ridge regression by scikit-learn on features made by hand, counts of passes, fits that
+nothing disturbed.
+"""
+
+import pickle
+
+import numpy as np
+import pytest
+from oracles import BlackBox, Flaky, Interrupting
+from scipy.special import expit
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+
+from skopu import CrossFittedOPUClassifier, CrossFittedOPURegressor
+from skopu.cross_fitted import answers as answers_module
+from skopu.cross_fitted import optical_readout
+from skopu.devices import Camera, RecordingOPU, ReplayOPU, SimulatedOPU
+from skopu.exceptions import DeviceFault, PassBudgetError
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(80, 4))
+y = X[:, 0] + np.sin(2 * X[:, 1]) + 0.1 * rng.normal(size=80)
+NEW = rng.normal(size=(30, 4))
+MODEL = CrossFittedOPURegressor(
+    8, cv=2, max_iter=40, prediction="draws", n_components=64, n_codes=3, n_draws=2, random_state=0
+)
+
+
+def features_by_hand(model, rows):
+    """Mean features (J, n, D) of draws, from the parts that the model shows."""
+    optical, copies = model._optical_, [scaler.transform(rows) for scaler in model.scalers_]
+    found = []
+    for scaler, W, b, thresholds in zip(
+        optical.scaler, optical.W, optical.b, optical.thresholds, strict=True
+    ):
+        p = expit(copies[scaler] @ W.T + b)
+        draws = [optical.features.transform((p > own).astype(int)) for own in thresholds]
+        found.append(np.mean(draws, axis=0))
+    return np.array(found, dtype=np.float64)
+
+
+@pytest.mark.parametrize("n_centres", [None, 60])
+def test_readout_is_ridge_of_all_answers(n_centres, monkeypatch):
+    """Oracle: scikit-learn's ridge of all features side by side; of few centres, near it."""
+    if n_centres:
+        monkeypatch.setattr(answers_module, "MAX_ROWS", 70)
+        monkeypatch.setattr(answers_module, "N_CENTRES", n_centres)
+    monkeypatch.setattr(optical_readout, "_ALPHAS", np.array([1e-3]))
+    model = clone(MODEL).fit(X, y)
+    Phi, new = (np.hstack(features_by_hand(model, rows)) for rows in (X, NEW))
+    target = (y - y.mean()) / y.std()
+    trace = np.square(Phi - Phi.mean(axis=0)).sum()
+    expected = Ridge(1e-3 * trace).fit(Phi, target).predict(new) * y.std() + y.mean()
+    atol = 1e-4 if n_centres is None else 0.2 * y.std()
+    np.testing.assert_allclose(model.predict(NEW), expected, atol=atol)
+
+
+def test_rows_left_out_have_not_been_seen():
+    """Oracle: ridge by hand, on the other rows and codes of encoders that have seen only these."""
+    model = clone(MODEL).fit(X, y)
+    residuals, optical = model._residuals_, model._optical_
+    folds = model._outputs_of_folds(NEW)[:, :, 0]
+    whole = clone(MODEL).set_params(prediction="mean").fit(X, y)
+    np.testing.assert_array_equal(np.sort(residuals.folds), np.sort(whole._residuals_.folds))
+    Phi, new = features_by_hand(model, X), features_by_hand(model, NEW)
+    # Which fold a row is in is told by its residual, which no other row has.
+    own = model._outputs_of_folds(X)[:, :, 0]
+    target = (y - y.mean()) / y.std()
+    scores = residuals.scores[:, 0]
+    fold = np.array(
+        [
+            residuals.folds[np.abs(scores[:, None] - np.abs(t - o)).min(axis=1).argmin()]
+            for t, o in zip(target, own.T, strict=True)
+        ]
+    )
+    for number in range(2):
+        codes = np.flatnonzero(optical.fold == number)
+        rows = np.hstack(Phi[codes][:, fold != number])
+        trace = np.square(rows - rows.mean(axis=0)).sum()
+        ridge = Ridge(optical.alpha * trace).fit(rows, target[fold != number])
+        np.testing.assert_allclose(ridge.predict(np.hstack(new[codes])), folds[number], atol=1e-3)
+
+
+@pytest.mark.parametrize(("prediction", "n_draws"), [("draws", 2), ("threshold", 1)])
+def test_passes(prediction, n_draws):
+    """Oracle: rows times codes times draws, on the device's own count."""
+    device = BlackBox()
+    model = clone(MODEL).set_params(prediction=prediction, opu=device).fit(X, y)
+    assert model.n_passes_ == device.n_passes == 80 * 3 * n_draws
+    model.predict(NEW)
+    assert device.n_passes == (80 + 30) * 3 * n_draws
+    model.predict_interval(NEW)
+    assert device.n_passes == (80 + 60) * 3 * n_draws
+
+
+def test_without_a_device_there_is_no_pass():
+    device = BlackBox()
+    model = clone(MODEL).set_params(prediction="mean", opu=device).fit(X, y)
+    model.predict(NEW)
+    assert model.n_passes_ == device.n_passes == 0
+
+
+@pytest.mark.parametrize("n_codes", [1, 2, 7])
+def test_codes_are_different(n_codes):
+    """Oracle: folds take turns, and no encoder comes twice."""
+    model = clone(MODEL).set_params(n_codes=n_codes).fit(X, y)
+    optical = model._optical_
+    assert 1 <= len(optical.coef) <= n_codes
+    assert len(np.unique(optical.W.reshape(len(optical.W), -1), axis=0)) == len(optical.W)
+    assert len(np.unique(optical.fold)) == min(2, len(optical.coef))
+
+
+@pytest.mark.parametrize("cls", [CrossFittedOPURegressor, CrossFittedOPUClassifier])
+def test_pipeline_of_one_code(cls):
+    """Oracle: the model's own predictions, for the same passes."""
+    target = y if cls is CrossFittedOPURegressor else np.where(y > 0, "up", "down")
+    options = {**MODEL.get_params(), "prediction": "threshold", "n_codes": 1}
+    model = cls(**options).fit(X, target)
+    chain, found = model.to_pipeline(), model.predict(NEW)
+    if cls is CrossFittedOPURegressor:
+        np.testing.assert_allclose(chain.predict(NEW), found, rtol=1e-4, atol=1e-5)
+    else:
+        np.testing.assert_array_equal(chain.predict(NEW), found)
+    for other in (clone(MODEL), clone(MODEL).set_params(prediction="mean")):
+        with pytest.raises(ValueError, match="a pipeline has one code"):
+            other.fit(X, y).to_pipeline()
+
+
+@pytest.mark.parametrize(
+    "device",
+    [SimulatedOPU(medium="structured"), SimulatedOPU(camera=Camera()), BlackBox()],
+    ids=["structured", "camera", "black box"],
+)
+def test_devices(device):
+    """Oracle: predicting the mean; a pickle predicts the same."""
+    model = clone(MODEL).set_params(opu=device, n_components=256).fit(X, y)
+    assert model.score(NEW, NEW[:, 0] + np.sin(2 * NEW[:, 1])) > 0.4
+    if not isinstance(device, BlackBox):
+        np.testing.assert_array_equal(
+            pickle.loads(pickle.dumps(model)).predict(NEW), model.predict(NEW)
+        )
+
+
+def test_a_replayed_device(tmp_path):
+    """Oracle: the recorded fit."""
+    path = tmp_path / "passes"
+    recording = RecordingOPU(SimulatedOPU(0), path)
+    first = clone(MODEL).set_params(opu=recording).fit(X, y).predict(NEW)
+    recording.close()
+    again = clone(MODEL).set_params(opu=ReplayOPU(path)).fit(X, y).predict(NEW)
+    np.testing.assert_array_equal(first, again)
+
+
+def test_a_budget_is_looked_at_before_the_training():
+    """Oracle: no pass and no model; with enough, all are used."""
+    device = BlackBox()
+    device.max_passes = 80 * 3 * 2 - 1
+    model = clone(MODEL).set_params(opu=device)
+    with pytest.raises(PassBudgetError):
+        model.fit(X, y)
+    assert device.n_passes == 0
+    device.max_passes += 1
+    assert model.fit(X, y).n_passes_ == device.max_passes
+
+
+@pytest.mark.parametrize("dies_at", [1, 4, 9])
+def test_a_fault_is_made_good_by_the_next_fit(dies_at, monkeypatch):
+    """Oracle: the fit without it; what was answered is not asked again, nothing trained twice."""
+    expected = clone(MODEL).set_params(opu=Flaky()).fit(X, y)
+    machine = Flaky(dies_at=dies_at)
+    model = clone(MODEL).set_params(opu=machine)
+    with pytest.raises(DeviceFault) as fault:
+        model.fit(X, y)
+    assert "warm_start=True" in fault.value.__notes__[0]
+    assert not hasattr(model, "scalers_")
+    machine.repair()
+    monkeypatch.setattr("skopu.cross_fitted.training.train_fold_models", None)
+    model.set_params(warm_start=True).fit(X, y)
+    np.testing.assert_allclose(model.predict(NEW), expected.predict(NEW), rtol=1e-6)
+    assert machine.n_passes - 30 * 6 == 80 * 6  # those of the prediction apart
+
+
+def test_ctrl_c_between_passes():
+    """Oracle: the fit that nothing disturbed."""
+    expected = clone(MODEL).set_params(opu=BlackBox()).fit(X, y).predict(NEW)
+    model = clone(MODEL).set_params(opu=Interrupting(0, 2), warm_start=True)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    np.testing.assert_allclose(model.set_params(opu=BlackBox()).fit(X, y).predict(NEW), expected)
+
+
+def test_other_rows_are_another_fit():
+    """Oracle: a fit of its own."""
+    machine = Flaky(dies_at=2)
+    model = clone(MODEL).set_params(opu=machine, warm_start=True)
+    with pytest.raises(DeviceFault):
+        model.fit(X, y)
+    machine.repair()
+    other = model.fit(X, 2 * y).predict(NEW)
+    np.testing.assert_allclose(
+        other, clone(MODEL).set_params(opu=Flaky()).fit(X, 2 * y).predict(NEW)
+    )
+
+
+def test_coverage_of_intervals():
+    """Oracle: the share of new targets held; judged by fewer codes, intervals are rather wide."""
+    data = np.random.default_rng(1)
+    rows = data.normal(size=(400, 3))
+    target = rows[:, 0] ** 2 + 0.3 * data.normal(size=400)
+    model = clone(MODEL).set_params(n_codes=4, n_components=128).fit(rows[:150], target[:150])
+    low, high = model.predict_interval(rows[150:], 0.8).T
+    assert 0.7 < ((low <= target[150:]) & (target[150:] <= high)).mean() < 0.98
