@@ -1,5 +1,6 @@
 """Training steps that a card records and repeats; a recorder stands in for CUDA graphs."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -161,6 +162,32 @@ class TestTraining:
             found.history_["loss"], plain.history_["loss"], rtol=1e-3, atol=1e-5
         )
         assert found.encoder_penalty_ == plain.encoder_penalty_
+
+    def test_classes_in_double_precision(self, data, request):
+        X, y = data[0], np.digitize(data[1], [-1, 1])
+        model = SupervisedBinarizer(
+            4,
+            gradient="exact",
+            max_iter=12,
+            encoder_penalty=0.01,
+            batch_size=16,
+            dtype="float64",
+            random_state=0,
+        )
+        plain = self.fit(model, (X, y))
+        assert request.getfixturevalue("recorded") == []
+        np.testing.assert_allclose(self.fit(model, (X, y)).coef_, plain.coef_, rtol=1e-4, atol=1e-6)
+
+    def test_a_run_goes_on(self, data, request):
+        """Oracle: the same two fits, operation by operation."""
+        model = SupervisedBinarizer(
+            4, gradient="exact", max_iter=9, encoder_penalty=0.01, warm_start=True, random_state=0
+        )
+        plain = self.fit(model, data).fit(*data)
+        assert request.getfixturevalue("recorded") == []
+        found = pickle.loads(pickle.dumps(self.fit(model, data))).fit(*data)
+        assert found.n_iter_ == plain.n_iter_ == 18
+        np.testing.assert_allclose(found.coef_, plain.coef_, rtol=1e-3, atol=1e-5)
 
     def test_cross_fitted(self, data, request):
         model = CrossFittedOPURegressor(4, max_iter=24, cv=2, n_best=2, random_state=0)

@@ -174,6 +174,29 @@ class TestGaussian:
         assert max(sizes[2:]) == 25
         assert device.n_passes == 100
 
+    @pytest.mark.parametrize("most", [200_000, 60_000])
+    def test_memory_that_ends_anywhere(self, most, monkeypatch):
+        """Where R, or the sums, or the result would be made."""
+        codes = random_codes(200, 100)
+        expected = SimulatedOPU().project(codes, 600)
+
+        def small(method):
+            def allocate(place, shape, *dtype):
+                if np.prod(shape) > most:
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                return method(place, shape, *dtype)
+
+            return allocate
+
+        for name in ("empty", "zeros"):
+            monkeypatch.setattr(Card, name, small(getattr(Card, name)))
+        device = SimulatedOPU(torch_device="cpu:0")
+        np.testing.assert_array_equal(device.project(codes, 600), expected)
+        assert (device._kept[1]._parts is None) == (most < 2 * 100 * 600)
+        if most == 60_000:
+            with pytest.raises(MemoryError, match="does not hold 600 intensities of each of 200"):
+                SimulatedOPU().project(torch.from_numpy(codes), 600)
+
     def test_matrix_and_field(self, card):
         here, there = SimulatedOPU(1), SimulatedOPU(1, torch_device=card)
         np.testing.assert_array_equal(there.matrix(13, 21), here.matrix(13, 21))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from skopu._core.chunks import Portions
+from skopu._core.chunks import Portions, is_out_of_memory
 from skopu._core.integer_product import choose_product, integer_product
 from skopu._core.interrupts import restoring
 from skopu._core.places import HOST, dtype_name, place_of, to_host
@@ -59,7 +59,7 @@ class GaussianMedium:
 
     def matrix(self):
         """Return R, complex64 of shape (D, k)."""
-        self._store(1)  # whoever asks for R goes on to project through it
+        self._store()  # whoever asks for R goes on to project through it
         parts = to_host(self._block(slice(0, self.n_components), slice(0, self.n_bits)))
         parts = parts[:, : self.n_components, : self.n_bits]
         R = np.empty(parts.shape[1:], dtype=np.complex64)
@@ -83,18 +83,18 @@ class GaussianMedium:
         """Let ``finish`` turn sums into the rows and columns of ``out`` that belong to them."""
         place = self.place
         product = choose_product(2 * len(codes) * self.n_bits * self.n_components, "codes", place)
+        self._store(n_jobs)
         n_threads, limits = self._threads(product, n_jobs)
-        self._store(count_threads(n_jobs) if place.is_card else n_threads)
         portions = Portions(place, max(self._portion.rows, self._portion.rows_to_a_block))
 
         def work(tasks):
-            shown, memory = _Shown(codes, self), place.empty((2, 0), "float32")
+            shown, memory = _Shown(codes, self), None
 
             def do(components, rows):
                 nonlocal memory
                 n_columns = place.aligned(components.stop - components.start)
                 n_sums = (rows.stop - rows.start) * n_columns
-                if memory.shape[1] < n_sums:
+                if memory is None or memory.shape[1] < n_sums:
                     memory = None  # before there is more
                     memory = place.empty((2, n_sums), "float32")
                 sums = self._sums(shown.at(rows), components, product, memory[:, :n_sums])
@@ -150,13 +150,19 @@ class GaussianMedium:
                 sums[part] += product(shown, block[part].T, memory[part], LARGEST_ENTRY)
         return sums
 
-    def _store(self, n_threads):
+    def _store(self, n_jobs=1):
         """Make R, if it is to be kept and there is none yet."""
         if not self._is_stored or self._parts is not None:
             return
         place = self.place
         axes = place.aligned(self.n_components), place.aligned(self.n_bits)
-        parts = (place.zeros if place.is_card else place.empty)((2, *axes), "int8")
+        try:
+            parts = (place.zeros if place.is_card else place.empty)((2, *axes), "int8")
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self._is_stored = False  # its blocks are made again, as if max_memory had said so
+            return
         size = TILE_COMPONENTS
         if place.is_card:
             size *= max(1, _SLAB // (2 * TILE_COMPONENTS * self.n_bits))
@@ -169,7 +175,7 @@ class GaussianMedium:
                 else:
                     fill_block(parts[:, rows], self.seed, rows, slice(0, self.n_bits))
 
-        run_tasks(work, slices(self.n_components, size), n_threads)
+        run_tasks(work, slices(self.n_components, size), count_threads(n_jobs))
         self._parts = parts
 
     def _block(self, components, bits):

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import fft
 
+from skopu._core.chunks import is_out_of_memory
 from skopu._core.places import HOST, find_place, is_tensor, place_of
 from skopu._core.validation import Interval, StrOptions, validate_params
 from skopu.devices.base import OPUDevice
@@ -195,6 +196,19 @@ class SimulatedOPU(OPUDevice):
 
     def _project(self, codes, n_components):
         place = place_of(codes) if is_tensor(codes) else find_place(self.torch_device)
+        try:
+            return self._answer(codes, n_components, place)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            # Not a fault of the device, which would be asked again.
+            raise MemoryError(
+                f"the memory of {place.name} does not hold {n_components} intensities of each of "
+                f"{len(codes)} codes: project fewer codes at a time ({str(error)[:200]})"
+            ) from None
+
+    def _answer(self, codes, n_components, place):
+        """Return what the camera reports, or the intensities."""
         medium = self._open(codes.shape[1], n_components, place)
         if self.camera is None:
             return medium.intensities(codes, self.n_jobs)

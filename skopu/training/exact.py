@@ -1,5 +1,6 @@
 """Encoders trained on exact losses, without a device: many at once, their gradients written out."""
 
+import sys
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,11 @@ from skopu.forms.moments import Moments, PackedForm
 # megabyte in float32, so that the nine of them and the models' own stay in a core's cache. With
 # fewer, the time to start an operation weighs; with more, that to fetch its numbers.
 _BLOCK_VALUES = 2**15
+
+
+def _values_at_a_time(tensor):
+    """Return how many on this device: a card does best with all."""
+    return sys.maxsize if tensor.is_cuda else _BLOCK_VALUES
 
 
 class _Group(NamedTuple):
@@ -187,7 +193,7 @@ class ExactModels(nn.Module):
         if self._key != key:
             readout = self.readout.detach()
             size = len(readout) // n_groups
-            wanted = _BLOCK_VALUES // (size * n_rows * self.n_bits * self.n_outputs)
+            wanted = _values_at_a_time(readout) // (size * n_rows * self.n_bits * self.n_outputs)
             together = max(
                 n for n in range(1, n_groups + 1) if n_groups % n == 0 and n <= max(1, wanted)
             )
