@@ -68,6 +68,17 @@ def test_a_default_breaks_the_rule_beyond_chance_only():
 
 
 @pytest.mark.usefixtures("importable")
+def test_every_mutation_can_still_be_made():
+    """Oracle: the source, which holds each text once, and the tests, which hold each name."""
+    from mutants import MUTANTS, why_stale
+
+    assert {mutant.name: why_stale(mutant, FOLDER.parent) for mutant in MUTANTS} == {
+        mutant.name: "" for mutant in MUTANTS
+    }
+    assert all(mutant.new != mutant.old for mutant in MUTANTS)
+
+
+@pytest.mark.usefixtures("importable")
 def test_structure_counts_rooms_and_arrows(tmp_path):
     """Oracle: a package of three rooms written for the purpose."""
     from structure import figures, read

@@ -24,7 +24,7 @@ from skopu import (
 from skopu.cross_fitted.averaging import greedy_average
 from skopu.cross_fitted.directions import few_directions
 from skopu.cross_fitted.folds import assign_folds
-from skopu.cross_fitted.readouts import ALPHAS, GroupReadouts
+from skopu.cross_fitted.readouts import ALPHAS, Codes, GroupReadouts
 from skopu.cross_fitted.selection import Candidate, Selector
 from skopu.cross_fitted.training import STRENGTHS, train_fold_models
 from skopu.exceptions import InterruptedFitWarning
@@ -227,6 +227,31 @@ def test_bad_strengths_are_given_up(diabetes):
     kept = few.strengths[0]
     np.testing.assert_allclose(few.coef, every.coef[:, :, kept], atol=1e-4)
     np.testing.assert_allclose(few.pairs, every.pairs[:, :, kept], atol=1e-4)
+
+
+def fold_models(targets, folds):
+    settings = CrossFittedOPURegressor(n_bits=3, max_iter=5)
+    return train_fold_models([P], targets, WEIGHTS, folds, STRENGTHS[:1], 1, settings, seed=0)
+
+
+def test_encoders_do_not_see_the_rows_held_out():
+    """Oracle: other targets for the rows of a fold change the models of every fold but it."""
+    folds = np.arange(len(P)) % 3
+    before, after = (fold_models(targets, folds) for targets in (Y, Y + 5 * (folds == 1)[:, None]))
+    changed = [not np.array_equal(before.coef[fold], after.coef[fold]) for fold in range(3)]
+    assert changed == [True, False, True]
+
+
+def test_readouts_do_not_see_the_rows_held_out():
+    """Oracle: other targets for the rows of a fold leave the predictions of its rows alone."""
+    folds = np.arange(len(P)) % 3
+    models = fold_models(Y, folds)
+    found = []
+    for targets in (Y, Y + 5 * (folds == 1)[:, None]):
+        readouts = GroupReadouts(Codes([P], models), [(0, 0)], targets, WEIGHTS, folds, 0)
+        found.append(readouts._held_out(1e-3))
+    same = np.isclose(*found).all(axis=1)
+    np.testing.assert_array_equal(same, folds == 1)
 
 
 def test_few_directions_of_many_targets():

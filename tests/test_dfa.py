@@ -322,6 +322,19 @@ def test_the_loss_of_regression_is_half_the_squared_error():
     assert model.loss_ == pytest.approx(np.mean(errors**2) / 2, rel=1e-5)
 
 
+def test_errors_of_regression_are_the_differences():
+    """Oracle: f - y in units of the targets' deviation, of the model as it starts.
+
+    Where it exceeds the threshold, which tells it from twice itself, a frame is shown.
+    """
+    X, y = load_diabetes(return_X_y=True)
+    settings = {"max_iter": 1, "batch_size": 442, "learning_rate_init": 1e-12, "refit": False}
+    model = DFARegressor((5,), **settings, random_state=0, projector=Fields())
+    model.set_params(error_encoding="ternary", threshold=0.7).fit(X, y)
+    errors = (model.predict(X) - y) / y.std()
+    assert model.n_passes_ == (np.abs(errors) > 0.7).sum()
+
+
 def test_the_output_layer_of_regression_is_a_ridge_on_the_hidden_one():
     """Oracle: scikit-learn's Ridge at the same alpha on tanh(Wx + b); without refit it is not."""
     X, y = load_diabetes(return_X_y=True)

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 import skopu
 from skopu._core.classification import LabelFit, ProbabilisticClassifier
 from skopu._core.regression import OutputRegressor, TargetFit
+from skopu._core.temperature import fit_temperature
 
 X = np.random.default_rng(0).standard_normal((12, 3))
 PUBLIC = [getattr(skopu, name) for name in skopu.__all__]
@@ -74,6 +75,21 @@ def test_temperature_scales_scores_and_decides_nothing():
     model.temperature_ = 0.1
     np.testing.assert_allclose(model.predict_proba(X), softmax(0.1 * SCORES, axis=1))
     np.testing.assert_array_equal(model.predict(X), before)
+
+
+@pytest.mark.parametrize("n_columns", [1, 3])
+def test_weights_count_rows_in_the_temperature(n_columns):
+    """Oracle: rows written down as often as they weigh."""
+    rng = np.random.default_rng(2)
+    codes = np.arange(12) % max(n_columns, 2)
+    right = codes[:, None] == (1 if n_columns == 1 else np.arange(3))
+    scores, counts = rng.standard_normal((12, n_columns)) + right - 0.5, rng.integers(1, 9, 12)
+    found = fit_temperature(scores, codes, counts.astype(float))
+    repeated = np.repeat(np.arange(12), counts)
+    assert found == pytest.approx(
+        fit_temperature(scores[repeated], codes[repeated], np.ones(len(repeated))), rel=1e-4
+    )
+    assert found != pytest.approx(fit_temperature(scores, codes, np.ones(12)), rel=0.01)
 
 
 def test_labels_become_numbers_of_the_classes_that_weigh_something():

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 from oracles import BlackBox, Hardware, all_codes
 from scipy import sparse, stats
 from sklearn.base import clone
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
 
 from skopu import OPUKernelRidge, OPURandomFeatures, opu_kernel
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import NotBinaryError
+from skopu.kernel_ridge.gamma import _leave_one_out_error
 from skopu.kernel_ridge.origin import OPUFeatures
 
 FORMS = ["raw", "centered"]
@@ -231,6 +234,15 @@ class TestOutput:
         expected = 1.7**2 * np.abs(codes @ R.T) ** 2 / np.sqrt(50)
         np.testing.assert_allclose(features, expected, rtol=1e-5)
 
+    def test_centered_form_is_the_definition(self, codes):
+        """Oracle: the formula of the docstring with the device's matrix, for three intensities."""
+        features = OPURandomFeatures(4, form="centered", gamma=1.7).fit_transform(codes)
+        popcounts = codes.sum(axis=1)
+        R = SimulatedOPU().matrix(24, 3)
+        rest = (np.abs(codes @ R.T) ** 2 - popcounts[:, None]) / np.sqrt(3)
+        expected = 1.7**2 * np.column_stack([rest, popcounts])
+        np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)
+
     def test_type_travels_through_slices_but_not_arithmetic(self, codes):
         features = OPURandomFeatures(6).fit_transform(codes)
         assert isinstance(features[:3], OPUFeatures)
@@ -279,6 +291,18 @@ class TestGamma:
             ridge.fit(features[kept], target[kept])
             errors.append((ridge.predict(features[[i]])[0] - target[i]) ** 2)
         return np.mean(errors)
+
+    @pytest.mark.parametrize("n_features", [3, 12], ids=["primal", "dual"])
+    def test_what_is_minimised(self, rng, n_features):
+        """Oracle: scikit-learn's Ridge with an intercept, fitted once for every row left out."""
+        Phi, Y = rng.standard_normal((8, n_features)), rng.standard_normal((8, 2))
+        centred = torch.from_numpy(Phi - Phi.mean(0)), torch.from_numpy(Y - Y.mean(0))
+        errors = []
+        for i in range(8):
+            kept = np.arange(8) != i
+            left_out = Ridge(0.7).fit(Phi[kept], Y[kept]).predict(Phi[[i]])
+            errors.append(np.mean((left_out - Y[i]) ** 2))
+        assert _leave_one_out_error(*centred, 0.7).item() == pytest.approx(np.mean(errors))
 
     @pytest.mark.parametrize("n_components", [40, 200], ids=["primal", "dual"])
     def test_learned_scalar_is_a_minimum(self, task, n_components):

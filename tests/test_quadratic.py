@@ -274,6 +274,19 @@ class TestIntensities:
         first, second, third = range(0, 72, 8), range(256, 296, 8), range(1152, 1192, 8)
         assert collected == [*first, *second, *third]
 
+    def test_later_answers_are_fitted_too(self):
+        """Oracle: the device after its gain has doubled, of which only later answers can tell."""
+        rng, fitted, gains = np.random.default_rng(0), FittedIntensities(N_BITS, 1e-3), []
+        codes = torch.from_numpy(rng.integers(0, 2, (36, N_BITS))).float()
+        answers = torch.from_numpy(SimulatedOPU().project(codes.numpy().astype(np.uint8), 30))
+        for n_passes, gain in [(0, 1), (36, 1), (400, 2)]:
+            fitted = fitted.with_answers(codes, gain * answers, n_passes)
+            values = fitted.forms(torch.eye(30)).mean(codes)
+            gains.append(((values * answers).sum() / answers.square().sum()).item())
+        assert gains[0] == pytest.approx(1, abs=0.05)
+        assert gains[1] == pytest.approx(1, abs=0.05)
+        assert gains[2] > 1.4  # half of the answers are the old ones
+
 
 def test_exact_models_match_enumeration():
     """Oracle: the enumerated objective of a readout that is such a form, in float64."""

@@ -20,7 +20,7 @@ from skopu.training.encoder_training import _resolve_max_iter
 from skopu.training.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
 from skopu.training.joint import JointModel
-from skopu.training.penalty import PENALTIES
+from skopu.training.penalty import PENALTIES, _held_out_losses
 from skopu.training.readout import ReadoutLayer
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
@@ -258,6 +258,31 @@ class TestChoiceOfPenalty:
         model = EndToEndOPURegressor(binarizer, prediction="mean", random_state=seed).fit(X, y)
         line = LinearRegression().fit(X, y).score(X_test, y_test)
         assert model.score(X_test, y_test) > line - 0.1
+
+    @pytest.mark.parametrize("loss", [SquaredError(), CrossEntropy()])
+    def test_what_penalties_are_judged_by(self, loss):
+        """Oracle: loss of the mean plus a tenth of the variance at the loss's price, by hand."""
+
+        class Told:  # two folds, two penalties: what each model says of any row
+            kappas = range(4)
+            mean = torch.arange(8.0).reshape(4, 1, 2)
+            variance = torch.arange(1.0, 9.0).reshape(4, 1, 2)
+
+            def moments(self, X):
+                return self.mean.expand(-1, len(X), -1), self.variance.expand(-1, len(X), -1)
+
+            def rows(self, numbers):
+                numbers = torch.as_tensor(numbers)
+                return numbers, TARGETS[numbers], WEIGHTS[numbers]
+
+        TARGETS, WEIGHTS = torch.eye(2)[[0, 1, 0]], torch.tensor([1.0, 2.0, 5.0])
+        folds, told, expected = [np.array([0, 2]), np.array([1])], Told(), np.zeros(2)
+        for number, fold in enumerate(folds):
+            for place in range(2):
+                mean, variance = told.mean[2 * number + place], told.variance[2 * number + place]
+                losses = loss.value(mean, TARGETS[fold]) + 0.1 * loss.curvature * variance.sum()
+                expected[place] += (WEIGHTS[fold] * losses).sum() / 8
+        np.testing.assert_allclose(_held_out_losses(told, told, folds, loss), expected, rtol=1e-6)
 
     def test_given_penalty_is_used(self):
         X, y = make_friedman1(50, random_state=0)
