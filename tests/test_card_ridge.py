@@ -65,7 +65,8 @@ class TestSums:
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
     @pytest.mark.parametrize("alpha", [0.3, np.array([0.3, 5.0])])
-    def test_solutions(self, data, fit_intercept, alpha, card):
+    def test_solutions(self, data, fit_intercept, alpha, card, monkeypatch):
+        monkeypatch.setattr(normal_equations, "_STRIP", 16)
         readouts = [
             solve(FeatureSystem(self.sums(data, [place] * 3), fit_intercept), alpha)
             for place in (None, card)

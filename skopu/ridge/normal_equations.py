@@ -12,6 +12,7 @@ processes or machines. What is kept has D^2 numbers, however many rows there are
 
 import numpy as np
 from scipy.sparse import diags, issparse
+from sklearn.utils import gen_batches
 
 from skopu._core.chunks import cached_chunks
 from skopu._core.integer_product import integers_win
@@ -25,6 +26,9 @@ _BYTES = {"float64": 12, "float32": 8, "int7": 5}
 _CARD_BYTES = 20  # of which float64 sums of first order take eight
 MAX_CHUNK_ROWS = 2**14  # more of them are no faster, and would overflow the integers of 7 bits
 _FIRST_ROWS = 256
+_STRIP = (
+    1024  # columns of a card's symmetric product made at a time: a card makes all of it otherwise
+)
 
 
 def check_finite(system):
@@ -263,8 +267,19 @@ def _product(Phi, mean, targets, weights, kind):
     if not (weights == 1).all():
         rows *= place.cast(place.xp.sqrt(weights), dtype)[:, None]
     with float32_products(place, rounds_factors=kind == "tf32"):
+        return _Stored(_upper(rows, place, dtype))
+
+
+def _upper(rows, place, dtype):
+    """Return ``rows.T @ rows`` (D, D), of which what lies above the diagonal is right."""
+    if not place.is_card:
         # One array on both sides: numpy then computes half of the symmetric product.
-        return _Stored(rows.T @ rows)
+        return rows.T @ rows
+    product = place.zeros((rows.shape[1], rows.shape[1]), dtype)
+    for strip in gen_batches(rows.shape[1], _STRIP):
+        out = product[strip, strip.start :]
+        place.xp.matmul(rows[:, strip].T, rows[:, strip.start :], out=out)
+    return product
 
 
 def _first_order(Phi, targets, weights, kind):
