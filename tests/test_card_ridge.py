@@ -300,6 +300,24 @@ class TestEstimator:
         found = model(torch_device="auto").fit(*data)
         np.testing.assert_array_equal(found.readout_coef_, model().fit(*data).readout_coef_)
 
+    @pytest.mark.parametrize(
+        "estimator",
+        [
+            HyperplaneBinarizer(4, random_state=0),
+            CrossFittedOPURegressor(4, cv=2, max_iter=4, random_state=0),
+            OPURandomFeatures(20, gamma="learn"),
+        ],
+        ids=lambda estimator: type(estimator).__name__,
+    )
+    def test_others_make_arrays_of_tensors(self, estimator, data, card):
+        """Oracle: the same fit to the arrays."""
+        X, y = 1.0 * data[0][:80], data[1][:80, 0]
+        method = "predict" if hasattr(estimator, "predict") else "transform"
+        expected = getattr(clone(estimator).fit(X, y), method)(X)
+        tensors = torch.from_numpy(X).to(card), torch.from_numpy(y).to(card)
+        found = getattr(clone(estimator).fit(*tensors), method)(tensors[0])
+        np.testing.assert_array_equal(to_host(found), expected)
+
     def test_tensors_that_are_wrong(self, card):
         X = torch.eye(4, device=card)
         fitted = model().fit(X, np.arange(4.0))

@@ -39,15 +39,16 @@ def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Me
     return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
 
 
-def validate_data(estimator, /, *arrays, **options):
+def validate_data(estimator, /, *arrays, takes_tensors=False, **options):
     """Validate as scikit-learn does, and leave one entry for each cell of a sparse X.
 
     Several entries of one cell count as their sum, which is not seen where values are looked at
-    one by one: whether all are 0 or 1, how many lie above a threshold. A torch tensor X stays one.
+    one by one: whether all are 0 or 1, how many lie above a threshold. A torch tensor becomes an
+    array, or stays what it is if it is X and the estimator takes tensors.
     """
-    if is_tensor(arrays[0]):
+    if is_tensor(arrays[0]) and takes_tensors:
         return _validate_tensor(estimator, *arrays, **options)
-    checked = _validate_data(estimator, *arrays, **options)
+    checked = _validate_data(estimator, *map(to_host, arrays), **options)
     if isinstance(checked, tuple):
         return _one_entry_a_cell(checked[0]), *checked[1:]
     return _one_entry_a_cell(checked)

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from functools import partial
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -85,10 +86,11 @@ class GaussianMedium:
         product = choose_product(2 * len(codes) * self.n_bits * self.n_components, "codes", place)
         self._store(n_jobs)
         n_threads, limits = self._threads(product, n_jobs)
+        shown = _Shown(codes, self)
         portions = Portions(place, max(self._portion.rows, self._portion.rows_to_a_block))
 
         def work(tasks):
-            shown, memory = _Shown(codes, self), None
+            memory = None
 
             def do(components, rows):
                 nonlocal memory
@@ -215,20 +217,21 @@ class _Shown:
     def __init__(self, codes, medium):
         self._codes, self._place = codes, medium.place
         self._n_more = medium.place.aligned(medium.n_bits) - medium.n_bits
-        self._rows, self._kept = None, None
+        self._rows, self._kept, self._lock = None, None, Lock()
 
     def at(self, rows):
         """Return these rows, of a length that the place's product takes."""
         place = self._place
         if not place.is_card:
             return self._codes[rows]
-        if rows != self._rows:
-            self._kept = None
-            kept = place.put(self._codes[rows])
-            if self._n_more:
-                kept = place.xp.nn.functional.pad(kept, (0, self._n_more))
-            self._rows, self._kept = rows, kept
-        return self._kept
+        with self._lock:  # threads that make blocks of R share the codes
+            if rows != self._rows:
+                self._kept = None
+                kept = place.put(self._codes[rows])
+                if self._n_more:
+                    kept = place.xp.nn.functional.pad(kept, (0, self._n_more))
+                self._rows, self._kept = rows, kept
+            return self._kept
 
 
 def _write(finish, sums, target):

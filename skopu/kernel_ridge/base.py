@@ -296,9 +296,8 @@ class OPURidge(PartsMixin, Documented):
     def _validate(self, X, *y, **options):
         """Validate input for ``kernel_``; a kernel matrix must be dense, and square in ``fit``."""
         precomputed = self._is_precomputed()
-        checked = validate_data(
-            self, X, *y, accept_sparse=False if precomputed else "csr", dtype="numeric", **options
-        )
+        options |= {"accept_sparse": False if precomputed else "csr", "dtype": "numeric"}
+        checked = validate_data(self, X, *y, takes_tensors=not precomputed, **options)
         if y and precomputed and checked[0].shape[0] != checked[0].shape[1]:
             raise ValueError(
                 f"kernel='precomputed' needs the square kernel matrix of the rows, got shape "

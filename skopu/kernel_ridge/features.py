@@ -371,7 +371,9 @@ class OPURandomFeatures(ClassNamePrefixFeaturesOutMixin, PartsMixin, Transformer
         return learn_gamma(features, targets, self.alpha, self.gamma_per == "feature", start)
 
     def _validate(self, X, reset):
-        return validate_data(self, X, reset=reset, accept_sparse="csr", dtype="numeric")
+        return validate_data(
+            self, X, takes_tensors=True, reset=reset, accept_sparse="csr", dtype="numeric"
+        )
 
     def _codes(self, X):
         """Uint8 codes (n, k) of validated input."""
