@@ -107,6 +107,19 @@ def test_an_alpha_below_the_precision_is_raised():
     assert np.mean(np.square(found - Y)) < 1.5 * np.mean(np.square(relative_ridge(1e-6) - Y))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("row", [0, 3, 5])
+def test_rows_that_are_alike_give_the_mean(row, dtype):
+    """Oracle: the mean. What rounding leaves of their kernel may be negative, and no alpha helps.
+
+    The factorisation was tried for ever, with another alpha each time.
+    """
+    kernel, rows = Kernel(dtype), np.full(60, row)
+    ridge = held_out.ridge_on_rows(kernel, rows, Y, WEIGHTS, seed=0)
+    found = ridge.solve(1e-4).predict(kernel.between(rows[:1], rows))
+    np.testing.assert_allclose(found[0], np.average(Y, axis=0, weights=WEIGHTS), rtol=1e-6)
+
+
 def test_centres_that_span_the_features_give_the_full_ridge(monkeypatch):
     """Oracle: scikit-learn's Ridge; 30 centres span the 15 features of the kernel."""
     monkeypatch.setattr(held_out, "MAX_ROWS", 50)

@@ -161,6 +161,16 @@ def test_constant_features_give_the_mean(n_features, size, rng):
         np.testing.assert_allclose(choice.readout.predict(new)[0], expected, atol=1e-3)
 
 
+def test_a_constant_kernel_gives_the_mean(rng):
+    """Oracle: the mean. What distances of equal rows round to took coefficients of 1e13."""
+    Y, weights = rng.standard_normal((9, 1)), rng.uniform(0.2, 2, 9)
+    K = 1 - 1e-14 * rng.random((9, 9))
+    scan = LeaveOneOut(KernelSystem((K + K.T) / 2, Y, weights, True))
+    choice = scan.choose(scan.errors())
+    assert np.abs(choice.readout.coef).max() == 0
+    np.testing.assert_allclose(choice.readout.intercept, np.average(Y, axis=0, weights=weights))
+
+
 class TestIllConditioned:
     def test_singular_system_is_solved_with_a_named_jitter(self):
         """Oracle: any solution of the consistent system."""

@@ -75,6 +75,7 @@ class FullRidge:
         self.centres = centres
         self._share = weights / weights.sum()
         self._root = np.sqrt(weights)[:, None]
+        size = weights @ to_host(diagonal_of(K))
         row = to_host(multiply_lower(K, place.put(self._share, dtype)))
         self._row = row.astype(np.float64)
         self._mean = self._share @ Y
@@ -86,10 +87,15 @@ class FullRidge:
             K *= root
             K *= root.T
         self._matrix, self._diagonal = K, place.copy(diagonal_of(K))
-        self._scale = float(to_host(self._diagonal).sum(dtype=np.float64)) or 1.0
+        diagonal = to_host(self._diagonal)
+        self._scale = float(diagonal.sum(dtype=np.float64))
+        # Of rows that are all alike to the kernel rounding is left, in sum negative or not.
+        self._is_constant = self._scale <= 10 * np.finfo(diagonal.dtype).eps * size
 
     def solve(self, alpha):
         """Return the ``LinearReadout`` for an alpha, relative to the trace."""
+        if self._is_constant:
+            return LinearReadout(np.zeros(self._targets.shape), self._mean)
         solution = _solve_shifted(self._matrix, self._diagonal, alpha * self._scale, self._targets)
         dual = self._root * to_host(solution).astype(np.float64)
         dual -= self._share[:, None] * dual.sum(0)

@@ -18,7 +18,6 @@ from skopu.ridge.normal_equations import check_finite
 from skopu.ridge.readout import LinearReadout
 from skopu.ridge.systems import system_of_features
 
-_ROUNDING = 1e-24  # share of the features' size that rounding may leave of constant ones
 # Residuals are made for all alphas at once, so that a chunk takes 41 times what it holds.
 _MAX_ROWS = 2048
 # Leverage 1 up to rounding: the row is fitted whatever its target, its error is unknown.
@@ -68,7 +67,9 @@ class LeaveOneOut:
         self._system, self._values = system, np.maximum(values, 0)
         # Directions that a kernel which is not positive would fit with the wrong sign.
         self._is_negative = values < -system.rounding(values)
-        self.alphas = _alphas_to_try(alphas, self._values, system)
+        # But for rounding, which an alpha of its size would fit.
+        self._is_constant = self._values.sum() <= system.rounding_of_constants
+        self.alphas = self._alphas_to_try(alphas)
         # Residuals are compared in units that cannot overflow.
         self._unit = system.target_norms.max() or 1.0
         rotated = to_host(self._vectors.T @ (system.targets / self._unit))
@@ -76,6 +77,12 @@ class LeaveOneOut:
         self._projected = rotated
         if system.is_all_rows:
             self._projected = np.sqrt(self._values)[:, None] * rotated
+
+    def _alphas_to_try(self, alphas):
+        if alphas is not None:
+            return np.asarray(alphas, dtype=np.float64)
+        total = (self._system.size or 1.0) if self._is_constant else self._values.sum()
+        return ALPHA_GRID * (total / self._system.n_rows)
 
     def residuals(self, rows, alphas=None, leverage=None):
         """Return residuals (a, n, q) of rows left out, scaled, times the roots of their weights.
@@ -182,7 +189,9 @@ class LeaveOneOut:
         place = place_of(self._vectors)
         rotated = to_host(self._vectors.T @ place.put(system.targets))
         rotated *= self._shrink(self.alphas[best : best + 1]).T
-        if self._is_negative.any():
+        if self._is_constant:
+            rotated[...] = 0
+        elif self._is_negative.any():
             # Their errors were judged without these directions, which a small alpha would blow up.
             rotated[self._is_negative] = 0
             warnings.warn(
@@ -236,13 +245,3 @@ def leave_out(Phi, Y, weights, fit_intercept, alphas=None):
     sums = scan.errors() if system.is_all_rows else scan.errors(Phi, Y, weights)
     choice = scan.choose(sums)
     return choice, scan.predictions(choice.alpha, Y, weights, Phi)
-
-
-def _alphas_to_try(alphas, eigenvalues, system):
-    if alphas is not None:
-        return np.asarray(alphas, dtype=np.float64)
-    total = eigenvalues.sum()
-    if total <= _ROUNDING * system.size:
-        # Constant features, but for rounding: an alpha of the size of that would fit it.
-        total = system.size or 1.0
-    return ALPHA_GRID * (total / system.n_rows)

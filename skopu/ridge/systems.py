@@ -16,7 +16,8 @@ is found from features and targets centred at their weighted means. In the rows
   :math:`P (\Lambda + \alpha)^{-1} P^\top` is the hat matrix and :math:`V \Lambda V^\top` the
   matrix, with their targets (n, q) and the intercept's part (n,) of their leverages;
 - for variances ``rotation(vectors)``, of :mod:`skopu.ridge.rotations`;
-- ``rounding(values)``: the size up to which a negative eigenvalue is one of rounding;
+- ``rounding(values)``: the size up to which a negative eigenvalue is one of rounding, and
+  ``rounding_of_constants``: the trace up to which the features or the kernel are constant;
 - ``weight``, ``n_rows``, ``fit_intercept``, and ``size``: the weighted sum of the squared norms of
   the features as they were given.
 
@@ -34,6 +35,8 @@ from skopu._core.places import float32_products, place_of, to_host
 from skopu.ridge.normal_equations import NormalEquations, arithmetic
 from skopu.ridge.readout import LinearReadout
 from skopu.ridge.rotations import KernelRotation, RowRotation, SumRotation
+
+_ROUNDING = 1e-24  # share of the features' size that rounding may leave of constant ones
 
 
 class FeatureSystem:
@@ -92,6 +95,11 @@ class FeatureSystem:
         P *= root
         return P, root * (Y - target_mean), share
 
+    @property
+    def rounding_of_constants(self):
+        """Of features, which are centred before they are squared."""
+        return _ROUNDING * self.size
+
 
 class KernelSystem:
     """The n x n system of a kernel matrix.
@@ -148,6 +156,11 @@ class KernelSystem:
         """See the module."""
         return KernelRotation(self._share, self._row, self._root * vectors)
 
+    @property
+    def rounding_of_constants(self):
+        """Of a kernel, which is centred as it was given: from distances that were rounded, too."""
+        return 100 * self._precision * self.size if self.fit_intercept else 0.0
+
     def hat_rows(self, rows, values, vectors):
         """See the module; ``rows`` is a slice."""
         return vectors[rows] * np.sqrt(values), self.targets[rows], self._share[rows]
@@ -185,6 +198,11 @@ class WideSystem(KernelSystem):
     def rounding(self, values):
         """Return infinity, as for the other system of features."""
         return np.inf
+
+    @property
+    def rounding_of_constants(self):
+        """As for the other system of features."""
+        return _ROUNDING * self.size
 
     def readout(self, solution):
         """Return the ``LinearReadout`` of the features, for ``solution`` (n, q)."""
