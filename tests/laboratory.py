@@ -250,6 +250,8 @@ class Lines:
 
 def process_state():
     """All that the process has one of, as a dict: what no fit and no prediction may change."""
+    # Its first use loads half of torch, which sets a variable and a filter of warnings.
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)]).zero_grad()
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002
     return {
         "torch: default dtype": torch.get_default_dtype(),

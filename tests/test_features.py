@@ -329,6 +329,11 @@ class TestGamma:
         assert many.gamma_.shape == (40,)
         assert self.error(many, codes, y) < self.error(scalar, codes, y)
 
+    def test_of_as_many_rows_as_can_be_fitted(self):
+        """Oracle: two rows, which any large gamma fits; an alpha beside it was lost to rounding."""
+        model = OPURandomFeatures(32, gamma="learn").fit(np.eye(2), [-8.6, 0.0])
+        assert np.isfinite(model.gamma_)
+
     def test_labels_can_be_learned_from(self, task):
         codes, y = task
         model = OPURandomFeatures(20, gamma="learn").fit(codes, np.where(y > 0.5, "a", "b"))

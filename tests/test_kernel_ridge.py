@@ -351,6 +351,11 @@ class TestBadInput:
                 with pytest.raises(ValueError, match="overflowed; scale the inputs"):
                     OPUKernelRidge(alpha, kernel="linear").fit(X * 1e200, y)
 
+    @pytest.mark.parametrize("value", [1e160, -1e308])
+    def test_a_target_whose_square_overflows(self, value):
+        with pytest.raises(ValueError, match=r"y holds -?1e\+\d+.*divide y by its maximum"):
+            OPUKernelRidge(kernel="linear").fit(X, np.where(np.arange(len(X)) == 3, value, y))
+
     def test_one_class(self):
         with pytest.raises(ValueError, match="y has one class only, 1: a classifier needs rows"):
             OPUKernelRidgeClassifier(kernel="linear").fit(X, np.ones(len(X), dtype=int))

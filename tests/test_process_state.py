@@ -13,12 +13,6 @@ from batteries import MODELS, data, fresh, outcome
 from laboratory import changed, process_state
 
 
-@pytest.fixture(scope="module", autouse=True)
-def loaded():
-    """Torch with all that its optimizers load when one is first used, as they are by a fit."""
-    torch.optim.Adam([torch.zeros(1, requires_grad=True)]).zero_grad()
-
-
 @pytest.fixture
 def unusual(monkeypatch):
     """A process in which nothing is as it comes, so that to reset a thing is seen as well."""

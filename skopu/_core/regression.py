@@ -4,10 +4,10 @@ A regressor of the package has ``_outputs(X)``: predictions of shape (n, q) for 
 gave them, in the units of its training, and ``_units`` that takes them to those of y.
 """
 
-import numpy as np
 from sklearn.base import RegressorMixin
 
 from skopu._core.estimation import Prediction, SupervisedFit
+from skopu._core.targets import as_columns
 from skopu._core.validation import REAL, check_weights, validate_data
 
 
@@ -52,4 +52,4 @@ class TargetFit(SupervisedFit):
         )
         if reset:
             self._is_single = y.ndim == 1
-        return X, y.reshape(len(y), -1).astype(np.float64), check_weights(sample_weight, X)
+        return X, as_columns(y), check_weights(sample_weight, X)

@@ -109,6 +109,19 @@ def check_several_classes(classes):
         )
 
 
+def as_columns(y):
+    """Return targets as float64 (n, q), refusing those whose squares overflow."""
+    Y = y.reshape(len(y), -1).astype(np.float64)
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(np.vdot(Y, Y))
+    if not is_finite:
+        raise ValueError(
+            f"y holds {Y.flat[np.abs(Y).argmax()]:.3g}, and its squares add up to more than a "
+            "float can hold: divide y by its maximum."
+        )
+    return Y
+
+
 def standardise(values, weights):
     """Subtract the weighted mean and divide by the standard deviation (1 if constant)."""
     # In units of the largest value, squares neither overflow nor vanish.

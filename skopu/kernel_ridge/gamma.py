@@ -56,6 +56,8 @@ def _leave_one_out_error(features, Y, alpha):
     n_samples, n_features = features.shape
     dual = n_samples <= n_features
     system = features @ features.T if dual else features.T @ features
+    # As much as the precision tells from zero: gamma may grow until it does not.
+    alpha = max(alpha, len(system) * torch.finfo(system.dtype).eps * system.detach().trace().item())
     system = system + alpha * torch.eye(len(system), dtype=system.dtype)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
     if dual:

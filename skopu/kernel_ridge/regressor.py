@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.dask import is_dask, map_rows
 from skopu._core.fitting import whole
+from skopu._core.targets import as_columns
 from skopu._core.validation import check_weights, fit_context
 from skopu.kernel_ridge.base import OPURidge
 from skopu.kernel_ridge.chunks import can_stream, fit_blocks, fit_chunks, fit_part
@@ -318,4 +319,4 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         y = y.astype(np.float64)
         if reset:
             self._is_flat_ = y.ndim == 1
-        return X, y, y.reshape(len(y), -1), check_weights(sample_weight, X)
+        return X, y, as_columns(y), check_weights(sample_weight, X)
