@@ -262,7 +262,7 @@ def test_readouts_do_not_see_the_rows_held_out():
     found = []
     for targets in (Y, Y + 5 * (folds == 1)[:, None]):
         readouts = GroupReadouts(Codes([P], models), [(0, 0)], targets, WEIGHTS, folds, 0)
-        found.append(readouts._held_out(1e-3))
+        found.append(readouts.left_out(1e-3))
     same = np.isclose(*found).all(axis=1)
     np.testing.assert_array_equal(same, folds == 1)
 
