@@ -20,6 +20,7 @@ import sys
 import time
 import warnings
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -108,18 +109,25 @@ def draw(path, cameras, errors):
 
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    figure, axes = plt.subplots(1, 3, figsize=(9, 3), sharey=True, layout="constrained")
+    plt.style.use(Path(__file__).with_name("style.mplstyle"))
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), sharey=True)
     for ax, (setting, (label, values)) in zip(axes, SWEEPS.items()):
         default = getattr(Camera(), setting)
         places = [cameras.index(DEFAULT if v == default else {setting: v}) for v in values]
         for name, found in errors.items():
-            ax.plot(values, found[places] / found[0], "o-", label=name)
-        ax.axhline(1, color="0.7", linewidth=0.8)
+            ax.plot(values, found[places] / found[0], label=name)
+        ax.axhline(1, color="0.6", linewidth=0.8, marker="")
         ax.set(xlabel=label, yscale="log", xscale="linear" if setting == "bits" else "log")
+        if setting == "bits":
+            ax.set_xticks(values)
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
     axes[0].set_ylabel("test error / that without camera")
     axes[0].legend()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path)
 
 
 def parse(argv=None):

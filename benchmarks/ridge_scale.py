@@ -250,18 +250,19 @@ def draw(path, found):
     """Draw time and memory against n."""
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    plt.style.use(Path(__file__).with_name("style.mplstyle"))
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
     for ax, column, label in zip(axes, (0, 1), ("processor time (s)", "memory (MB)")):
         for color, (kind, points) in zip(("C0", "C1"), found.items()):
             for which, (name, line) in enumerate(
-                (("KernelRidge", "o--"), ("OPUKernelRidge", "o-"))
+                (("KernelRidge", "s--"), ("OPUKernelRidge", "o-"))
             ):
                 values = [point[1 + which][column] for point in points]
                 sizes = [point[0] for point in points]
                 ax.plot(sizes, values, line, color=color, label=f"{name}, {kind}")
         ax.set(xscale="log", yscale="log", xlabel="training rows of protein", ylabel=label)
-    axes[0].legend(fontsize=7)
-    figure.savefig(path, dpi=150)
+    axes[0].legend(fontsize="small")
+    figure.savefig(path)
 
 
 def rounded_product(Phi, mean, targets, weights, kind):

@@ -179,10 +179,12 @@ def draw(named, path):
     """Draw loss and alignment of every row (name, results of the seeds) against epochs."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
-    for number, (name, found) in enumerate(named):
+    plt.style.use(Path(__file__).parents[1] / "style.mplstyle")
+    figure, axes = plt.subplots(1, 3, figsize=(11, 4))
+    cycle = plt.rcParams["axes.prop_cycle"]()  # a row keeps its line in all panels
+    for name, found in named:
         epochs = np.arange(1, len(found[0]["loss"]) + 1)
-        style = {"label": name, "color": f"C{number}"}
+        style = {"label": name, **next(cycle)}
         axes[0].plot(epochs, np.mean([r["loss"] for r in found], axis=0), **style)
         if not found[0]["alignment"]:
             continue
@@ -196,7 +198,7 @@ def draw(named, path):
     for ax in axes:
         ax.set_xlabel("epochs")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path)
 
 
 def compare_speed(data, n_rows=6400, n_rounds=4):

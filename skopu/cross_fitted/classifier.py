@@ -118,7 +118,7 @@ class CrossFittedOPUClassifier(GroupedFit, LabelFit, ProbabilisticClassifier, Cr
         """Predict sets of labels that hold the right one for a share of new rows.
 
         A label is in the set unless its probability is so small as seldom happened to the labels
-        of rows left out (cross-conformal prediction [1]_), by the models that have left them out.
+        of rows left out (cross-conformal prediction), by the models that have left them out.
         Where ``groups`` were given to ``fit``, the share is that of rows of new groups.
 
         Parameters

@@ -170,7 +170,7 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
     def predict_interval(self, X, coverage=0.9):
         """Predict intervals that hold a share of new targets.
 
-        From the residuals of rows left out and the models that have left them out (CV+ [2]_), so
+        From the residuals of rows left out and the models that have left them out (CV+), so
         that the noise need not be normal, nor the model right. Where ``groups`` were given to
         ``fit``, the share is that of rows of new groups.
 
