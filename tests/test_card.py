@@ -248,6 +248,9 @@ class TestDevice:
             SimulatedOPU(camera=camera, torch_device=card).project(codes, 100) for _ in range(2)
         )
         np.testing.assert_array_equal(one, two)
+        other = clone(camera).set_params(random_state=2)
+        third = SimulatedOPU(camera=other, torch_device=card).project(codes, 100)
+        assert (one != third).mean() > 0.9
         bright = light > 20  # the well does not cut, nor the floor
         deviation = np.sqrt(light * 10 + 9) / 10
         residual = ((one - light) / deviation)[bright & (light < 900)]

@@ -107,6 +107,18 @@ class TestSums:
         for ours, expected in zip(*found):
             np.testing.assert_allclose(ours, expected, rtol=1e-8)
 
+    def test_rows_elsewhere_than_the_sums(self, data, card):
+        """As a worker with a card meets them, whose sums were put together on another machine."""
+        alphas, kept = np.logspace(-3, 2, 5), data[2] > 0
+        Phi = np.asarray(OPURandomFeatures(D).fit_transform(data[0]), dtype=np.float64)[kept]
+        rest, choices = (data[1][kept], data[2][kept]), []
+        for rows in (Phi, torch.from_numpy(Phi).to(card)):
+            system = FeatureSystem(NormalEquations("float64").add(Phi, *rest), True)
+            scan = LeaveOneOut(system, alphas)
+            choices.append(scan.choose(scan.errors(rows, *rest)))
+        np.testing.assert_allclose(choices[1].errors, choices[0].errors, rtol=1e-8)
+        np.testing.assert_allclose(choices[1].readout.coef, choices[0].readout.coef, rtol=1e-8)
+
     def test_singular_and_indefinite_systems(self, card):
         B = torch.tensor([[2.0], [2.0]], dtype=torch.float64, device=card)
         singular = torch.ones((2, 2), dtype=torch.float64, device=card)
@@ -225,7 +237,7 @@ class TestEstimator:
             assert_same_fit(found, expected)
 
     def test_dask_blocks_in_this_process(self, data, card):
-        """The search for alpha meets rows elsewhere than the sums that it was made from."""
+        """Oracle: the local fit; sums of blocks are put together where they are."""
         dask = pytest.importorskip("dask", reason="needs dask: pip install skopu[dask]")
         import dask.array as da
 
