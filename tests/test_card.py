@@ -16,6 +16,7 @@ from skopu import (
     DFABinarizer,
     DFAClassifier,
     NeuralDNFClassifier,
+    OPURandomFeatures,
     SupervisedBinarizer,
 )
 from skopu._core import integer_product
@@ -24,6 +25,8 @@ from skopu._core.integer_product import integers_win
 from skopu._core.places import HOST, Card, find_place, place_of, resolve_torch_device, to_host
 from skopu.devices import Camera, GuardedOPU, OPUDevice, SimulatedOPU, gaussian, structured
 from skopu.exceptions import NotBinaryError, PassBudgetError
+from skopu.ridge.normal_equations import NormalEquations
+from skopu.ridge.systems import FeatureSystem
 
 
 def random_codes(n_codes, n_bits, seed=0):
@@ -236,6 +239,53 @@ class TestStructured:
         found = SimulatedOPU(medium="structured", torch_device="cpu:0").project(codes, 30)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         assert sizes == [30, 15, 15, 10]
+
+
+class TestNothingIsMixed:
+    """Oracle: torch, which refuses to add what is on two devices; "meta" stands for a card."""
+
+    @pytest.mark.parametrize("product", ["integer_product", "float_product"])
+    @pytest.mark.parametrize("max_memory", [0, 2**30])
+    @pytest.mark.parametrize("sizes", [(100, 130, 301), (128, 128, 304), (2, 140_000, 3)])
+    def test_gaussian(self, product, max_memory, sizes, monkeypatch):
+        product = getattr(integer_product, product)
+        monkeypatch.setattr(gaussian, "choose_product", lambda *job: product)
+        codes = torch.empty(sizes[:2], dtype=torch.uint8, device="meta")
+        medium = gaussian.GaussianMedium(0, *sizes[1:], max_memory, place_of(codes))
+        found = medium.intensities(codes)
+        assert found.is_meta
+        assert found.shape == (sizes[0], sizes[2])
+
+    @pytest.mark.parametrize("sizes", [(5, 60, 90), (3, 40_000, 50_000)])
+    def test_structured(self, sizes):
+        codes = torch.empty(sizes[:2], dtype=torch.uint8, device="meta")
+        medium = structured.StructuredMedium(0, *sizes[1:], 2**30, place_of(codes))
+        assert medium.intensities(codes).shape == (sizes[0], sizes[2])
+
+    @pytest.mark.parametrize("form", ["raw", "centered"])
+    @pytest.mark.parametrize("gamma", [1.0, np.ones(21)])
+    def test_features_and_their_sums(self, form, gamma, monkeypatch):
+        features = OPURandomFeatures(21, form=form, gamma=gamma).fit(np.eye(9, dtype=np.uint8))
+        codes = torch.empty((50, 9), dtype=torch.uint8, device="meta")
+        frames = torch.empty((50, 20 + (form == "raw")), device="meta")
+        Phi = features._of_frames(codes, frames, features.gamma_)
+        monkeypatch.setattr(torch.Tensor, "__bool__", lambda tensor: False)
+        sums = NormalEquations().add(Phi, np.ones((50, 2)), np.arange(50.0))
+        assert sums.system(False)[0].is_meta
+        P, targets, share = FeatureSystemOf(sums).hat_rows(
+            (Phi, np.ones((50, 2)), np.ones(50)), np.ones(21), sums.gram()
+        )
+        assert P.is_meta
+        assert targets.is_meta
+        assert share.is_meta
+
+
+class FeatureSystemOf(FeatureSystem):
+    """A system of which no value is looked at."""
+
+    def __init__(self, sums):
+        self.mean, self.target_mean = sums.mean, sums.target_mean
+        self.weight, self.fit_intercept, self._dtype = sums.weight, True, "float32"
 
 
 class TestDevice:

@@ -37,7 +37,7 @@ def solve(system, alpha):
     diagonal = diagonal_of(matrix)
     own, distinct = place.copy(diagonal), np.unique(alpha)
     for value in distinct:
-        columns = alpha == value
+        columns = place.put(np.flatnonzero(alpha == value))
         diagonal[...] = own + place.xp.clip(value - system.excess, 0, None)
         solution[:, columns] = solve_positive(matrix, targets[:, columns], len(distinct) == 1)
     return system.readout(solution)
