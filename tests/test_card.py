@@ -27,6 +27,7 @@ from skopu.devices import Camera, GuardedOPU, OPUDevice, SimulatedOPU, gaussian,
 from skopu.exceptions import NotBinaryError, PassBudgetError
 from skopu.ridge.normal_equations import NormalEquations
 from skopu.ridge.systems import FeatureSystem
+from skopu.training import answers
 
 
 def random_codes(n_codes, n_bits, seed=0):
@@ -399,3 +400,33 @@ def test_every_training_takes_auto_and_says_that_there_is_no_card(estimator, mon
     np.testing.assert_array_equal(*blobs)
     with pytest.raises(ValueError, match="asks for a graphics card"):
         clone(estimator).set_params(torch_device="cuda").fit(X, y)
+
+
+@pytest.mark.parametrize("camera", [None, Camera()])
+def test_training_asks_the_light_where_the_codes_are(camera, monkeypatch):
+    """Oracle: the same training by way of arrays; a camera's noise is another there."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), rng.normal(size=60)
+    model = SupervisedBinarizer(
+        4,
+        n_components=16,
+        max_iter=5,
+        encoder_penalty=0.01,
+        opu=SimulatedOPU(camera=camera),
+        random_state=0,
+    )
+    plain, asked = clone(model).fit(X, y), []
+    project = SimulatedOPU._project
+
+    def spy(device, codes, n_components):
+        asked.append(type(codes))
+        return project(device, codes, n_components)
+
+    monkeypatch.setattr(answers, "is_on_card", lambda tensor: True)
+    monkeypatch.setattr(SimulatedOPU, "_project", spy)
+    found = clone(model).fit(X, y)
+    assert set(asked) == {torch.Tensor}
+    assert found.n_passes_ == plain.n_passes_
+    if camera is None:
+        np.testing.assert_array_equal(found.coef_, plain.coef_)
+    assert np.isfinite(found.coef_).all()

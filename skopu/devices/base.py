@@ -110,6 +110,10 @@ class OPUDevice(Metered, Documented):
         in the device's place; passes are then counted and not made. False for a machine, however
         well its matrix is known: it is to be asked. A subclass that writes ``_project`` says so
         itself if its answers are computable; it is never inherited from another's answers.
+    takes_tensors : bool
+        Whether ``_project`` is given torch tensors as they are, and answers with such on the same
+        torch device; else it is given arrays, and a tensor is made of its answer. Never inherited
+        either.
     n_passes : int
         Codes projected so far, the cost of using a machine. Failed attempts do not count.
         Clones that scikit-learn makes share the count and the budget: they are one device.
@@ -140,6 +144,7 @@ class OPUDevice(Metered, Documented):
     max_batch: object = None
     known_matrix = False
     computable = False
+    takes_tensors = False
     n_retries = 0
     retry_wait = 0.1
     timeout: object = None
@@ -151,7 +156,6 @@ class OPUDevice(Metered, Documented):
 
     # Whether _project may change what it is given, or keep what it answers: then both are copied.
     _is_foreign = True
-    _takes_tensors = False  # whether ``_project`` is given torch tensors where they come
     _sleep = staticmethod(time.sleep)
 
     def __init_subclass__(cls, **kwargs):
@@ -163,7 +167,7 @@ class OPUDevice(Metered, Documented):
         for name, caution in (
             ("computable", False),
             ("_is_foreign", True),
-            ("_takes_tensors", False),
+            ("takes_tensors", False),
         ):
             if places[name] > min(places[answer] for answer in _ANSWERS):
                 setattr(cls, name, caution)
@@ -210,7 +214,7 @@ class OPUDevice(Metered, Documented):
         DeviceFault
             If the device fails, after all attempts.
         """
-        if is_tensor(codes) and not self._takes_tensors:
+        if is_tensor(codes) and not self.takes_tensors:
             return place_of(codes).put(self.project(to_host(codes), n_components))
         codes = check_codes(codes)
         self.check_size(codes.shape[1], n_components)

@@ -139,7 +139,7 @@ class SimulatedOPU(OPUDevice):
     ((4, 100000), 'structured')
     """
 
-    _is_foreign, _takes_tensors = False, True
+    _is_foreign, takes_tensors = False, True
     _parameter_constraints = {
         "medium": [StrOptions({"gaussian", "structured", "auto"})],
         "max_memory": [Interval(Real, 0, None, closed="left")],
