@@ -4,11 +4,12 @@ from typing import Self
 
 import numpy as np
 
+from skopu._core.callbacks import CallbackSupportMixin
 from skopu._core.fitting import whole
 from skopu._core.validation import fit_context
 
 
-class SupervisedFit:
+class SupervisedFit(CallbackSupportMixin):
     """Fits whole or not at all; the class has ``_fit_given(X, y, sample_weight)``."""
 
     @fit_context(prefer_skip_nested_validation=True)

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from functools import wraps
 from typing import ParamSpec, TypeVar, cast
 
+from skopu._core.callbacks import telling_callbacks
 from skopu._core.torch_missing import needing_torch
 
 Given = ParamSpec("Given")
@@ -36,7 +37,7 @@ def whole(fit: Callable[Given, Made]) -> Callable[Given, Made]:
         goes_on = fit.__name__ == "partial_fit" or getattr(self, "warm_start", False)
         side.__dict__.update(vars(self) if goes_on else _settings(self))
         try:
-            with _plain_torch(), needing_torch():
+            with _plain_torch(), needing_torch(), telling_callbacks(side, *args[:2]):
                 result = fit(side, *args, **kwargs)
             attributes = {n: v for n, v in vars(side).items() if n not in carried}
         except BaseException as error:

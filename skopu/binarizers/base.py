@@ -8,6 +8,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.callbacks import CallbackSupportMixin
 from skopu._core.chunks import row_chunks
 from skopu._core.dask import is_dask, map_rows
 from skopu._core.documented import Documented
@@ -115,7 +116,7 @@ class TaskBinarizer(SupervisedFit, Binarizer):
         return tags
 
 
-class RowBinarizer(Binarizer):
+class RowBinarizer(CallbackSupportMixin, Binarizer):
     """Learns from rows alone; a subclass has ``_fit_rows(X, weights)`` on validated ones."""
 
     _min_rows = 1

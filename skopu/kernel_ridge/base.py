@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.callbacks import CallbackSupportMixin
 from skopu._core.chunks import CHUNK_ROWS, Portions, row_chunks
 from skopu._core.documented import Documented
 from skopu._core.parts import PartsMixin, resolve_part
@@ -41,7 +42,7 @@ _OF_SOME_FITS = [
 
 
 @dataclass(eq=False, repr=False)
-class OPURidge(PartsMixin, Documented):
+class OPURidge(CallbackSupportMixin, PartsMixin, Documented):
     """Parameters and training common to both.
 
     A subclass has ``_check_rows``, which validates rows and makes targets of y.

@@ -8,7 +8,7 @@ and an optimizer steps; a loop for gradients written by hand derives from ``Loop
 import math
 import time
 import warnings
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
+from skopu._core.callbacks import Periods
 from skopu._core.interrupts import Interrupts
 from skopu._core.tensors import to_floats
 from skopu.exceptions import DeviceFault, InterruptedFitWarning, PassBudgetError
@@ -139,9 +140,11 @@ class Loop:
     def run(self):
         """Train to the end, or to where the run is cut short; return the ``Run``."""
         bar = self._make_bar() if self._verbose else nullcontext()
+        n_left = self._end - self.n_done
+        periods = Periods(self.description, -(-n_left // self._period))
         try:
-            with bar, Interrupts() as self._interrupts:
-                self._go_on(bar)
+            with bar, closing(periods), Interrupts() as self._interrupts:
+                self._go_on(bar, periods)
             return self._finished()
         except KeyboardInterrupt:
             return self._interrupted()
@@ -170,7 +173,7 @@ class Loop:
             total=self._max_iter, initial=self.n_since_start, desc=self.description, unit="it"
         )
 
-    def _go_on(self, bar):
+    def _go_on(self, bar, periods):
         start, before = time.perf_counter(), self.n_passes
         if self._diverged or self._is_out_of_patience():
             return  # a run that was cut between its last record and its end
@@ -181,7 +184,7 @@ class Loop:
                 if self._verbose:
                     rate = (self.n_passes - before) / (time.perf_counter() - start)
                     _show(bar, n_new, mean_loss, self.n_passes, rate)
-                if self._is_hopeless():
+                if self._is_hopeless() or periods.report():
                     return
             if self.n_done >= self._end:
                 return
