@@ -43,7 +43,8 @@ def ensemble(y, options, seed, **settings):
     """Return a cross-fitted ensemble for these targets."""
     model = CrossFittedOPUClassifier if is_classification(y) else CrossFittedOPURegressor
     device = DEVICES[options.device]()
-    return model(max_iter=options.max_iter or "auto", random_state=seed, opu=device, **settings)
+    settings.update(max_iter=options.max_iter or "auto", random_state=seed)
+    return model(opu=device, trees=False, **settings)  # they are not shown to devices
 
 
 def kernel_ridge(y, n_columns):

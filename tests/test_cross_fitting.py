@@ -21,12 +21,21 @@ from skopu import (
     EndToEndOPURegressor,
     SupervisedBinarizer,
 )
+from skopu._core.rows import merge_repeated_rows
 from skopu.cross_fitted.averaging import greedy_average
 from skopu.cross_fitted.directions import few_directions
 from skopu.cross_fitted.folds import assign_folds
 from skopu.cross_fitted.readouts import ALPHAS, Codes, GroupReadouts
 from skopu.cross_fitted.selection import Candidate, Selector
 from skopu.cross_fitted.training import STRENGTHS, train_fold_models
+from skopu.cross_fitted.trees import (
+    KINDS,
+    TreeCodes,
+    TreeReadouts,
+    grow,
+    predict_part,
+    tree_parts,
+)
 from skopu.exceptions import InterruptedFitWarning
 from skopu.forms.kernel import form_kernel, mean_kernel
 from skopu.forms.quadratic import QuadraticForm
@@ -346,7 +355,7 @@ def test_candidates_make_a_table_and_the_history_a_figure(diabetes):
     X, _, y, _ = diabetes
     model = CrossFittedOPURegressor(**SMALL).fit(X, y)
     table = pd.DataFrame(model.candidates_)
-    assert set(table.kind) == {"net", "ridge"}
+    assert {"net", "ridge"} <= set(table.kind) <= {"net", "ridge", *KINDS}
     assert table.error.min() >= model.validation_error_ - 1e-12
     ConvergenceDisplay.from_estimator(model)
 
@@ -373,3 +382,88 @@ def test_interrupted_training_goes_on_to_the_readouts(diabetes, monkeypatch):
 def test_not_fitted():
     with pytest.raises(NotFittedError):
         CrossFittedOPURegressor().bit_probabilities(np.zeros((2, 3)))
+
+
+class TestTrees:
+    """Splits and leaves among the candidates."""
+
+    def data(self, n_rows=240):
+        rng = np.random.default_rng(0)
+        X = rng.uniform(-1, 1, size=(n_rows, 5))
+        jumps = np.sign(X[:, 0] - 0.31) * np.sign(X[:, 1] + 0.27) + (X[:, 2] > 0.63)
+        return X, jumps + 0.1 * rng.standard_normal(n_rows)
+
+    def test_trees_have_not_seen_what_they_are_judged_on(self):
+        """Oracle: the bits of other targets there."""
+        X, y = self.data()
+        folds = np.arange(len(y)) % 3
+        grown = grow(X, y[:, None], ones(len(y)), folds, 0)
+        other = grow(X, np.where(folds == 1, 9 - y, y)[:, None], ones(len(y)), folds, 0)
+        for kind in KINDS:
+            for fold in range(3):
+                same = np.array_equal(grown[kind][fold].dense(X), other[kind][fold].dense(X))
+                assert same == (fold == 1)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_parts_are_the_readouts(self, kind):
+        """Oracle: kernels with the rows times the dual coefficients."""
+        X, y = self.data(80)
+        folds = np.arange(80) % 2
+        codes = TreeCodes(X, kind, grow(X, y[:, None], ones(80), folds, 0)[kind])
+        readouts = TreeReadouts(codes, (), y[:, None], ones(80), folds, 0)
+        found = readouts.search(lambda predictions: np.mean((predictions[:, 0] - y) ** 2))
+        alphas = list(found)[:2]
+        candidates = [Candidate(kind, (), alpha, found[alpha]) for alpha in alphas]
+        parts, bias, fold_bias = tree_parts(candidates, np.array([0.3, 0.2]), {kind: readouts})
+        dual, _, _ = readouts.solve(alphas, (0.3, 0.2))
+        expected = bias + readouts._kernel(range(2), "float64").between(*[np.arange(80)] * 2) @ dual
+        whole = bias + sum(predict_part(p.kind, p.bits, p.whole, X) for p in parts)
+        np.testing.assert_allclose(whole, expected, atol=1e-6)
+        own = np.stack([predict_part(p.kind, p.bits, p.own, X) for p in parts])
+        own += fold_bias[:, None]
+        mixed = 0.3 * found[alphas[0]] + 0.2 * found[alphas[1]]
+        np.testing.assert_allclose(own[folds, np.arange(80)], mixed, atol=1e-4)
+
+    def test_targets_that_jump(self):
+        """Oracle: the ensemble without them."""
+        X, y = self.data(400)
+        small = CrossFittedOPURegressor(8, cv=3, max_iter=100, random_state=0)
+        plain, trees = (
+            clone(small).set_params(trees=which).fit(X[:280], y[:280]) for which in (False, "auto")
+        )
+        errors = [np.mean((m.predict(X[280:]) - y[280:]) ** 2) for m in (plain, trees)]
+        assert errors[1] < 0.5 * errors[0]
+        assert set(plain.candidates_["kind"]) == {"net", "ridge"}
+        shares = pd.DataFrame(trees.candidates_).groupby("kind").share.sum()
+        assert shares["splits"] > 0.3
+        assert shares["net"] + shares["ridge"] > 0
+        low, high = trees.predict_interval(X[280:], 0.9).T
+        assert 0.8 < ((low <= y[280:]) & (y[280:] <= high)).mean() <= 1
+
+    def test_models_of_folds_have_theirs(self):
+        """Oracle: the predictions of rows left out."""
+        X, y = self.data()
+        model = CrossFittedOPURegressor(8, cv=3, max_iter=40, random_state=0).fit(X, y)
+        assert model._trees_
+        kept = merge_repeated_rows(X, y[:, None], ones(240)).kept
+        folds, target = model._residuals_.folds, (y[kept] - y.mean()) / y.std()
+        own = model._outputs_of_folds(X[kept])[folds, np.arange(240), 0]
+        np.testing.assert_allclose(abs(target - own), model._residuals_.scores[:, 0], atol=2e-3)
+
+    def test_an_encoder_takes_part_in_any_case(self):
+        """Oracle: its share, where trees alone would be averaged."""
+        X = np.random.default_rng(0).integers(0, 2, size=(240, 3)) * 1.0
+        y = X[:, 0] * 3 + X[:, 1] * X[:, 2]
+        model = CrossFittedOPURegressor(2, cv=2, max_iter=1, trees=True, random_state=0).fit(X, y)
+        table = pd.DataFrame(model.candidates_)
+        assert table.share.sum() == pytest.approx(1)
+        assert table[table.kind.isin(["net", "ridge"])].share.sum() >= 1 / 25 - 1e-9
+        assert np.isfinite(model.predict(X)).all()
+
+    def test_sparse_rows_have_none(self):
+        X, y = self.data()
+        X = sparse.csr_array(np.where(X > 0, X, 0))
+        model = CrossFittedOPURegressor(4, cv=2, max_iter=5, random_state=0)
+        assert not clone(model).fit(X, y)._trees_
+        with pytest.raises(ValueError, match="trees=True needs dense X"):
+            model.set_params(trees=True).fit(X, y)

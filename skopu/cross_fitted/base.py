@@ -32,6 +32,7 @@ from skopu.cross_fitted.through_device import (
     read_answers,
     sharpness,
 )
+from skopu.cross_fitted.trees import MIN_ROWS, grow, predict_part
 from skopu.devices.registry import DEVICES
 
 # Where rows are few each counts for the encoders, and more folds leave more of them to learn from.
@@ -73,6 +74,7 @@ class CrossFitted(PartsMixin, Documented):
         "learning_rate": POSITIVE,
         "max_iter": [*COUNT, StrOptions({"auto"})],
         "batch_size": [*COUNT, StrOptions({"auto"})],
+        "trees": ["boolean", StrOptions({"auto"})],
         "prediction": [StrOptions({"mean", "draws", "threshold"})],
         "opu": [str, HasMethods(["project"]), None],
         "n_components": COUNT,
@@ -91,6 +93,7 @@ class CrossFitted(PartsMixin, Documented):
     learning_rate: float = 0.05
     max_iter: int | str = "auto"
     batch_size: int | str = "auto"
+    trees: bool | str = "auto"
     prediction: str = "mean"
     opu: object = "simulated"
     n_components: int = 4096
@@ -146,7 +149,18 @@ class CrossFitted(PartsMixin, Documented):
         )
         rows, place = (targets, Y, weights, folds), find_place(self.torch_device)
         selector = Selector(copies, models, *rows, self.n_best, seeds[3], place)
-        return selector, selector.select(), scalers
+        bits = grow(copies[0], targets, weights, folds, seeds[3]) if self._takes_trees(X) else None
+        return selector, selector.select(bits), scalers
+
+    def _takes_trees(self, X):
+        """Whether trees are grown on rows X (m, d), different ones; a device is not shown any."""
+        if self.prediction != "mean":
+            return False
+        if self.trees == "auto":
+            return not issparse(X) and X.shape[0] >= MIN_ROWS
+        if self.trees and issparse(X):
+            raise ValueError("trees=True needs dense X: use trees='auto' or False, or X.toarray().")
+        return self.trees
 
     def _take_up(self, features, *rows):
         """Return the job of this fit: one that a device cut short, or a new one."""
@@ -224,6 +238,7 @@ class CrossFitted(PartsMixin, Documented):
         self.encoder_coef_, self.encoder_intercept_ = models.coef[used], models.intercept[used]
         self.bias_, (_, self.linear_, self.pairs_) = selection.bias, selection.form
         self._fold_forms_, self._optical_, self.n_passes_ = selection.folds, None, 0
+        self._trees_ = selection.trees
         self.n_iter_, self.history_ = models.n_iter, models.history
         self.validation_error_ = selection.error
         columns = dict(selection.candidates)
@@ -268,6 +283,8 @@ class CrossFitted(PartsMixin, Documented):
             return self._optical_.outputs(copies)
         total = np.tile(self.bias_, (copies[0].shape[0], 1))
         self._add_all(copies, self.encoder_scaler_ >= 0, self.linear_, self.pairs_, total)
+        for part in self._trees_:
+            total += predict_part(part.kind, part.bits, part.whole, copies[0])
         return total
 
     def _outputs_of_folds(self, X):
@@ -278,6 +295,8 @@ class CrossFitted(PartsMixin, Documented):
         totals = np.repeat(forms.bias[:, None], copies[0].shape[0], axis=1)
         for fold, total in enumerate(totals):
             self._add_all(copies, forms.fold == fold, forms.linear, forms.pairs, total)
+        for part in self._trees_:
+            totals[part.fold] += predict_part(part.kind, part.bits, part.own, copies[0])
         return totals
 
     def _add_all(self, copies, is_used, linear, pairs, total):

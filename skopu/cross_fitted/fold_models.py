@@ -41,7 +41,8 @@ def fold_forms(selector, candidates, shares, readouts, encoders):
     n_outputs = selector.Y.shape[1]
     bias, totals = np.zeros((selector.n_folds, n_outputs)), {}
     for candidate, share in zip(candidates, shares):
-        for fold in range(selector.n_folds) if share else ():
+        takes_part = share and candidate.kind in ("net", "ridge")
+        for fold in range(selector.n_folds) if takes_part else ():
             for index, form in _forms(selector, candidate, readouts, fold):
                 form = form.scaled(share)
                 bias[fold] += form.bias

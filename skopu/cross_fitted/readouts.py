@@ -106,7 +106,7 @@ class GroupReadouts:
     """
 
     def __init__(self, codes, members, Y, weights, folds, seed):
-        self._codes, self.members = codes, members
+        self.codes, self.members = codes, members
         self._Y, self._weights, self._folds, self._seed = Y, weights, folds, seed
         self.n_folds, self._parts = folds.max() + 1, {}
         self.held_out = {}  # readout and centres of each fold and alpha tried
@@ -143,13 +143,17 @@ class GroupReadouts:
 
         Its readouts learn from all rows, with the mean kernel of the encoders of all folds.
         """
-        kernel = GroupKernel(self._codes, range(self.n_folds), self.members, _dtype(min(alphas)))
+        kernel = self._kernel(range(self.n_folds), _dtype(min(alphas)))
         rows = np.arange(len(self._Y))
         ridge = ridge_on_rows(kernel, rows, self._Y, self._weights, self._seed)
         readouts = [ridge.solve(alpha) for alpha in alphas]
         dual = sum(share * readout.coef for share, readout in zip(shares, readouts))
         intercept = sum(share * readout.intercept for share, readout in zip(shares, readouts))
         return dual, intercept, ridge.centres
+
+    def _kernel(self, folds, dtype):
+        """Return the kernel of the codes of some folds."""
+        return GroupKernel(self.codes, folds, self.members, dtype)
 
     def left_out(self, alpha):
         """Return predictions (n, q) of every row by the readout of other rows."""
@@ -164,7 +168,7 @@ class GroupReadouts:
     def _part(self, fold, dtype):
         """Return, and keep, a fold's ridge, its rows held out and their kernel with the centres."""
         if (fold, dtype) not in self._parts:
-            kernel = GroupKernel(self._codes, [fold], self.members, dtype)
+            kernel = self._kernel([fold], dtype)
             rows = np.flatnonzero(self._folds != fold)
             ridge = ridge_on_rows(kernel, rows, self._Y[rows], self._weights[rows], self._seed)
             held_out = np.flatnonzero(self._folds == fold)

@@ -8,6 +8,7 @@ from skopu._core.places import HOST
 from skopu.cross_fitted.averaging import N_PICKS, greedy_average
 from skopu.cross_fitted.fold_models import FoldForms, fold_forms
 from skopu.cross_fitted.readouts import Codes, GroupReadouts
+from skopu.cross_fitted.trees import TreeCodes, TreeReadouts, tree_parts
 from skopu.forms.quadratic import QuadraticForm
 
 
@@ -31,6 +32,8 @@ class Selection(NamedTuple):
         Of the average, each row by models that have not seen it.
     folds : FoldForms
         What each fold's models make of new rows.
+    trees : list of TreePart
+        In use, besides the encoders.
     """
 
     encoders: np.ndarray
@@ -40,12 +43,13 @@ class Selection(NamedTuple):
     error: float
     predictions: np.ndarray
     folds: FoldForms
+    trees: list
 
 
 class Candidate(NamedTuple):
     """Something that may enter the average, with its predictions of rows it has not seen."""
 
-    kind: str  # "net", an encoder with the form it was trained with, or "ridge", a readout
+    kind: str  # "net", an encoder with the form it was trained with, "ridge", or one of trees
     members: tuple
     alpha: float | None
     predictions: np.ndarray
@@ -79,8 +83,8 @@ class Selector:
         self.codes = Codes(copies, models, place)
         self.n_folds, self.n_scalers, self.n_strengths = models.coef.shape[:3]
 
-    def select(self):
-        """Return the ``Selection``."""
+    def select(self, bits=None):
+        """Return the ``Selection``; with the bits of trees, by kind and fold, if there are any."""
         nets = [(s, c) for s in range(self.n_scalers) for c in range(self.n_strengths)]
         values = [self.net_predictions(net) for net in nets]
         errors = [self.error_of(predictions, self.targets) for predictions in values]
@@ -94,8 +98,15 @@ class Selector:
             )
             found = readouts[group].search(self.error_of)
             candidates += [Candidate("ridge", group, alpha, found[alpha]) for alpha in found]
+        trees = self._tree_readouts(bits or {})
+        for kind, readout in trees.items():
+            found = readout.search(self.error_of)
+            candidates += [Candidate(kind, (), alpha, found[alpha]) for alpha in found]
         predictions = np.array([candidate.predictions for candidate in candidates])
         shares, error = greedy_average(predictions, self.Y, self.weights, N_PICKS)
+        if not any(shares[i] for i, c in enumerate(candidates) if c.kind not in trees):
+            # What the model is made of is encoders: one has a pick in any case.
+            shares = self._with_an_encoder(candidates, shares, trees)
         columns = {
             "kind": [candidate.kind for candidate in candidates],
             "members": [candidate.members for candidate in candidates],
@@ -105,8 +116,22 @@ class Selector:
         }
         encoders, form, bias = self._combine(candidates, shares, readouts)
         average = np.tensordot(shares, predictions, 1)
-        forms_of_folds = fold_forms(self, candidates, shares, readouts, encoders)
-        return Selection(encoders, form, bias, columns, error, average, forms_of_folds)
+        parts, tree_bias, fold_bias = tree_parts(candidates, shares, trees)
+        folds = fold_forms(self, candidates, shares, readouts, encoders)
+        folds = folds._replace(bias=folds.bias + fold_bias)
+        return Selection(encoders, form, bias + tree_bias, columns, error, average, folds, parts)
+
+    def _tree_readouts(self, bits):
+        rows, X = (self.Y, self.weights, self.folds, self.seed), self.codes.copies[0]
+        return {
+            kind: TreeReadouts(TreeCodes(X, kind, own), (), *rows) for kind, own in bits.items()
+        }
+
+    def _with_an_encoder(self, candidates, shares, trees):
+        errors = [np.inf if c.kind in trees else self.error_of(c.predictions) for c in candidates]
+        shares = shares * (1 - 1 / N_PICKS)
+        shares[int(np.argmin(errors))] = 1 / N_PICKS
+        return shares
 
     def error_of(self, predictions, targets=None):
         """Return the weighted mean squared error of predictions (n, q) of rows left out."""
