@@ -141,11 +141,15 @@ def outcome(model, rows):
     return found
 
 
-def check_same(found, expected, where):
-    """Compare two outcomes, to the bit."""
+def check_same(found, expected, where, tolerance=0.0):
+    """Compare two outcomes: to the bit, unless floats are given a relative tolerance."""
     assert found.keys() == expected.keys(), where
     for method in expected:
-        np.testing.assert_array_equal(found[method], expected[method], err_msg=f"{where}: {method}")
+        pair, message = (found[method], expected[method]), f"{where}: {method}"
+        if tolerance and np.asarray(pair[1]).dtype.kind == "f":
+            np.testing.assert_allclose(*pair, rtol=tolerance, atol=tolerance, err_msg=message)
+        else:
+            np.testing.assert_array_equal(*pair, err_msg=message)
 
 
 def half_fits(name, n_calls, error, rng):
@@ -180,7 +184,9 @@ def _check_half_fit(model, calls, before, after, where):
             return
     # It ended well: whole, or cut short by Ctrl-C and telling so.
     if not any(issubclass(warning.category, InterruptedFitWarning) for warning in told):
-        check_same(outcome(model, X2), after, where)
+        # Where memory was missing, smaller portions were summed.
+        tolerance = 1e-9 if calls.error is MemoryError else 0.0
+        check_same(outcome(model, X2), after, where, tolerance)
 
 
 def no_memory_in_a_fit(rng):
