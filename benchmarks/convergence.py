@@ -4,7 +4,8 @@ Figure 3 of Kozyrskiy et al.: the training loss of End-to-End against epochs and
 for REINFORCE without baselines, with leave-one-out ones, with a quadratic model as control
 variate, and for the exact gradient, which makes no pass (its loss is a bound where there are
 classes). Then leave-one-out with other numbers of draws S (one draw has no others, so it is plain
-REINFORCE) at equal passes: S times the minibatches is 6000 for all.
+REINFORCE) at equal passes: S times the minibatches is 6000 for all; ``--equal steps`` makes 1500
+minibatches whatever S is. ``--objective isolated`` trains that one, with two draws or more.
 
 Other settings are the defaults, but for the encoder's penalty, which is 0.001 for all. Sets, rows
 and splits are those of ``protocol.py``. Printed are means and standard deviations over seeds of
@@ -49,16 +50,17 @@ def by_draws(n_draws):
     return Reinforce(1) if n_draws == 1 else LeaveOneOut(n_draws)
 
 
-def n_iterations(gradient, budget):
+def n_iterations(gradient, options):
     """Minibatches for a gradient; the exact one, without draws, gets those of S = 4."""
-    return budget // getattr(gradient, "n_draws", 4)
+    n_draws = getattr(gradient, "n_draws", 4) if options.equal == "passes" else 4
+    return options.budget // n_draws
 
 
-def fit(folder, name, gradient, seed, max_iter):
+def fit(folder, name, gradient, objective, seed, max_iter):
     """Train on a split of a set; return the fitted binarizer and the test error."""
     X, X_test, y, y_test = split(folder, name, seed)
     binarizer = SupervisedBinarizer(
-        gradient=gradient, objective="end_to_end", encoder_penalty=PENALTY, max_iter=max_iter
+        gradient=gradient, objective=objective, encoder_penalty=PENALTY, max_iter=max_iter
     )
     model = end_to_end(y, binarizer, random_state=seed).fit(X, y)
     return model.binarizer_, mean_error(model.predict(X_test), y_test)
@@ -66,15 +68,16 @@ def fit(folder, name, gradient, seed, max_iter):
 
 def fit_all(options):
     """Return a list over seeds of (binarizer, error), by set and gradient (its repr)."""
-    gradients = [gradient for _, gradient, _, _ in CURVES] + [by_draws(S) for S in N_DRAWS]
+    gradients = [gradient for _, gradient, _, _ in CURVES] + [by_draws(S) for S in options.n_draws]
     gradients = {repr(gradient): gradient for gradient in gradients}
     cached = Memory(options.cache, verbose=0).cache(fit)
     fits = {(name, key): [] for name in options.sets for key in gradients}
     with tqdm(total=len(fits) * options.seeds, unit="fit") as bar:
         for seed in range(options.seeds):
             for name, key in fits:
-                max_iter = n_iterations(gradients[key], options.budget)
-                fits[name, key].append(cached(options.data, name, gradients[key], seed, max_iter))
+                max_iter = n_iterations(gradients[key], options)
+                run = cached(options.data, name, gradients[key], options.objective, seed, max_iter)
+                fits[name, key].append(run)
                 bar.update()
     return fits
 
@@ -122,37 +125,38 @@ def draw_curves(ax, name, x, fits):
     ax.get_legend().remove()
 
 
-def draw_study(ax, name, fits):
+def draw_study(ax, name, fits, options):
     """Draw final loss and test error against the number of draws."""
     styles = {"training loss": ("#0072B2", "o-"), "test error": ("#E69F00", "s--")}
-    values = np.array([columns(fits[name, repr(by_draws(S))]) for S in N_DRAWS])
+    values = np.array([columns(fits[name, repr(by_draws(S))]) for S in options.n_draws])
     for number, (label, (color, style)) in enumerate(styles.items()):
         mean, sd = values[:, number].mean(1), values[:, number].std(1, ddof=1)
-        ax.errorbar(N_DRAWS, mean, sd, fmt=style, color=color, capsize=3, label=label)
-    ax.set(xscale="log", yscale="log", xlabel="draws S, at equal passes", title=name)
-    ax.set_xticks(N_DRAWS, [str(S) for S in N_DRAWS])
+        ax.errorbar(options.n_draws, mean, sd, fmt=style, color=color, capsize=3, label=label)
+    ax.set(xscale="log", yscale="log", xlabel=f"draws S, at equal {options.equal}", title=name)
+    ax.set_xticks(options.n_draws, [str(S) for S in options.n_draws])
     ax.set_xticks([], minor=True)
     ax.margins(y=0.25)
     ax.legend(fontsize=8)
 
 
-def draw(sets, fits, path):
+def draw(options, fits):
     """Save the picture: a row for each set; epochs, passes, draws."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
+    sets = options.sets
     fig, axes = plt.subplots(
         len(sets), 3, figsize=(11, 3.3 * len(sets)), squeeze=False, layout="constrained"
     )
     for name, (epochs, passes, study) in zip(sets, axes):
         draw_curves(epochs, name, "epoch", fits)
         draw_curves(passes, name, "n_passes", fits)
-        draw_study(study, name, fits)
+        draw_study(study, name, fits, options)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
-    fig.savefig(path, dpi=80, pil_kwargs={"optimize": True})
+    fig.savefig(options.figure, dpi=80, pil_kwargs={"optimize": True})
 
 
 def speed_table(sets, fits):
@@ -185,19 +189,22 @@ def main(argv=None):
     rows = [(label, gradient) for label, gradient, _, _ in CURVES]
     print(table("gradient", rows, options.sets, fits), end="\n\n")
     print(speed_table(options.sets, fits), end="\n\n")
-    rows = [(f"{S}{' (reinforce)' * (S == 1)}", by_draws(S)) for S in N_DRAWS]
+    rows = [(f"{S}{' (reinforce)' * (S == 1)}", by_draws(S)) for S in options.n_draws]
     print(table("S", rows, options.sets, fits))
     if options.figure:
-        draw(options.sets, fits, options.figure)
+        draw(options, fits)
 
 
 def parse(argv):
     parser = make_parser(__doc__, SETS)
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default: 5)")
+    parser.add_argument("--objective", default="end_to_end", choices=("end_to_end", "isolated"))
+    parser.add_argument("--equal", default="passes", choices=("passes", "steps"))
     parser.add_argument("--cache", default=None, help="folder that keeps the fits (default: none)")
     parser.add_argument("--figure", default=None, help="picture to save (default: none)")
     parser.add_argument("--quick", action="store_true", help="few steps and seeds: does it run?")
     options = resolve(parser, argv)
+    options.n_draws = N_DRAWS[options.objective == "isolated" :]
     options.budget = QUICK_BUDGET if options.quick else BUDGET
     options.seeds = min(options.seeds, QUICK_SEEDS) if options.quick else options.seeds
     if options.seeds < 2:

@@ -1,6 +1,7 @@
 """The scripts in ``benchmarks``: each imports what it needs and reads its command line."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,37 @@ def test_a_default_breaks_the_rule_beyond_chance_only():
     assert "predicting the mean" in breaks(1.0, 0.4, 0.45)
     assert breaks(1.0, 0.33, 0.9) is None  # above 1.5 times the other, by half a standard error
     assert "after the search" in breaks(1.0, 0.3, 0.9)
+
+
+CLAIMS = (FOLDER.parent / "doc" / "user_guide" / "claims.rst").read_text()
+VERDICTS = ("reproduced", "refuted", "undecided", "misprint", "out of reach", "not measured yet")
+
+
+def test_every_claim_has_a_verdict_and_a_command_that_exists():
+    """Oracle: the list of verdicts at the head of the page; the files, and the options' texts."""
+    rows = [re.findall(r"(?ms)^ +(?:\* )?- (.*?)(?=^ +(?:\* )?- |\Z)", part) for part in _rows()]
+    assert len(rows) > 80
+    assert {len(row) for row in rows} == {4}
+    for claim, verdict, _, commands in rows:
+        assert verdict.startswith((*VERDICTS, "not reproduced", "order reproduced")), claim
+        for command in re.findall(r"``(.*?)``", commands, re.DOTALL):
+            _check_command(" ".join(command.split()))
+
+
+def _rows():
+    """Yield the rows of all tables but their headers."""
+    for table in CLAIMS.split(".. list-table::")[1:]:
+        body = re.split(r"(?m)^\S", table[table.index("   * - ") :])[0]
+        yield from re.findall(r"(?ms)^   \* - .*?(?=^   \* - |\Z)", body)[1:]
+
+
+def _check_command(command):
+    for path in re.findall(r"[\w./]+\.py", command):
+        place = path.removeprefix("S/").removeprefix("benchmarks/")
+        assert any((folder / place).exists() for folder in (FOLDER, FOLDER.parent)), command
+    for script, option in re.findall(r"S/(\S+\.py) (--[\w-]+)", command):
+        folder = (FOLDER / script).parent
+        assert any(f'"{option}"' in path.read_text() for path in folder.glob("*.py")), command
 
 
 @pytest.mark.usefixtures("importable")

@@ -34,6 +34,24 @@ def percent(values, digits=1):
     return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
 
 
+def verdict(above, below, by=0.0):
+    """Return what the figures of the seeds say of "above exceeds below by so much".
+
+    Intervals are mean and standard deviation; where they overlap it stays undecided.
+    """
+    (low, high), (least, most) = interval(above), interval(below)
+    if low > most + by:
+        return "reproduced"
+    return "refuted" if high < least + by else "undecided"
+
+
+def interval(values):
+    """Return mean minus and plus standard deviation; NaN for a single figure."""
+    values = np.asarray(values, dtype=float)
+    spread = values.std(ddof=1) if len(values) > 1 else np.nan
+    return values.mean() - spread, values.mean() + spread
+
+
 def table(header, rows):
     """Return a Markdown table."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
