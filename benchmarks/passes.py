@@ -44,7 +44,7 @@ def ensemble(y, options, seed, **settings):
     model = CrossFittedOPUClassifier if is_classification(y) else CrossFittedOPURegressor
     device = DEVICES[options.device]()
     settings.update(max_iter=options.max_iter or "auto", random_state=seed)
-    return model(opu=device, trees=False, **settings)  # they are not shown to devices
+    return model(opu=device, **settings)
 
 
 def kernel_ridge(y, n_columns):

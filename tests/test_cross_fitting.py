@@ -397,8 +397,8 @@ class TestTrees:
         """Oracle: the bits of other targets there."""
         X, y = self.data()
         folds = np.arange(len(y)) % 3
-        grown = grow(X, y[:, None], ones(len(y)), folds, 0)
-        other = grow(X, np.where(folds == 1, 9 - y, y)[:, None], ones(len(y)), folds, 0)
+        grown = grow(X, y[:, None], ones(len(y)), folds, KINDS, 0)
+        other = grow(X, np.where(folds == 1, 9 - y, y)[:, None], ones(len(y)), folds, KINDS, 0)
         for kind in KINDS:
             for fold in range(3):
                 same = np.array_equal(grown[kind][fold].dense(X), other[kind][fold].dense(X))
@@ -409,7 +409,7 @@ class TestTrees:
         """Oracle: kernels with the rows times the dual coefficients."""
         X, y = self.data(80)
         folds = np.arange(80) % 2
-        codes = TreeCodes(X, kind, grow(X, y[:, None], ones(80), folds, 0)[kind])
+        codes = TreeCodes(X, kind, grow(X, y[:, None], ones(80), folds, KINDS, 0)[kind])
         readouts = TreeReadouts(codes, (), y[:, None], ones(80), folds, 0)
         found = readouts.search(lambda predictions: np.mean((predictions[:, 0] - y) ** 2))
         alphas = list(found)[:2]

@@ -30,13 +30,12 @@ MODEL = CrossFittedOPURegressor(
 
 def features_by_hand(model, rows):
     """Mean features (J, n, D) of draws, from the parts that the model shows."""
-    optical, copies = model._optical_, [scaler.transform(rows) for scaler in model.scalers_]
+    copies = [scaler.transform(rows) for scaler in model.scalers_]
     found = []
-    for scaler, W, b, thresholds in zip(
-        optical.scaler, optical.W, optical.b, optical.thresholds, strict=True
-    ):
-        p = expit(copies[scaler] @ W.T + b)
-        draws = [optical.features.transform((p > own).astype(int)) for own in thresholds]
+    for code in model._optical_.codes:
+        p = expit(copies[code.scaler] @ code.W.T + code.b)
+        features = model._optical_.features[code.n_bits]
+        draws = [features.transform((p > own).astype(int)) for own in code.thresholds]
         found.append(np.mean(draws, axis=0))
     return np.array(found, dtype=np.float64)
 
@@ -76,7 +75,7 @@ def test_rows_left_out_have_not_been_seen():
         ]
     )
     for number in range(2):
-        codes = np.flatnonzero(optical.fold == number)
+        codes = np.flatnonzero([code.fold == number for code in optical.codes])
         rows = np.hstack(Phi[codes][:, fold != number])
         trace = np.square(rows - rows.mean(axis=0)).sum()
         ridge = Ridge(optical.alpha * trace).fit(rows, target[fold != number])
@@ -108,8 +107,8 @@ def test_codes_are_different(n_codes):
     model = clone(MODEL).set_params(n_codes=n_codes).fit(X, y)
     optical = model._optical_
     assert 1 <= len(optical.coef) <= n_codes
-    assert len(np.unique(optical.W.reshape(len(optical.W), -1), axis=0)) == len(optical.W)
-    assert len(np.unique(optical.fold)) == min(2, len(optical.coef))
+    assert len({code.W.tobytes() for code in optical.codes}) == len(optical.codes)
+    assert len({code.fold for code in optical.codes}) == min(2, len(optical.codes))
 
 
 @pytest.mark.parametrize("cls", [CrossFittedOPURegressor, CrossFittedOPUClassifier])
@@ -212,3 +211,40 @@ def test_coverage_of_intervals():
     model = clone(MODEL).set_params(n_codes=4, n_components=128).fit(rows[:150], target[:150])
     low, high = model.predict_interval(rows[150:], 0.8).T
     assert 0.7 < ((low <= target[150:]) & (target[150:] <= high)).mean() < 0.98
+
+
+class TestSplits:
+    """Splits of trees among the codes that are shown."""
+
+    rows = rng.uniform(-1, 1, size=(260, 4))
+    target = np.sign(rows[:, 0] - 0.31) * np.sign(rows[:, 1] + 0.27) + (rows[:, 2] > 0.63)
+    options = {**MODEL.get_params(), "n_components": 512, "opu": BlackBox()}
+
+    def test_one_pass_says_jumps(self):
+        """Oracle: without trees, for the same passes; the device's count."""
+        errors = []
+        for trees in (False, "auto"):
+            options = {**self.options, "trees": trees, "n_codes": 1, "prediction": "threshold"}
+            model = CrossFittedOPURegressor(**options).fit(self.rows[:210], self.target[:210])
+            assert model.n_passes_ == 210
+            found = model.predict(self.rows[210:])
+            errors.append(np.mean((found - self.target[210:]) ** 2))
+        assert errors[1] < 0.5 * errors[0]
+        assert [type(code).__name__ for code in model._optical_.codes] == ["SplitCode"]
+        chain = model.to_pipeline()
+        np.testing.assert_allclose(chain.predict(self.rows[210:]), found, rtol=1e-4, atol=1e-4)
+
+    def test_nothing_is_drawn_of_splits(self):
+        """Oracle: rows times one pass for splits and two draws for encoders."""
+        model = CrossFittedOPURegressor(**self.options).fit(self.rows, self.target)
+        kinds = [type(code).__name__ for code in model._optical_.codes]
+        assert "SplitCode" in kinds
+        draws = sum(1 if kind == "SplitCode" else 2 for kind in kinds)
+        assert model.n_passes_ == 260 * draws
+        assert model.predict_interval(self.rows[:5]).shape == (5, 2)
+
+    def test_a_small_device_gets_fewer_bits(self):
+        """Oracle: the device's limit."""
+        options = {**self.options, "opu": SimulatedOPU(max_bits=9), "n_codes": 4}
+        model = CrossFittedOPURegressor(**options).fit(self.rows, self.target)
+        assert max(code.n_bits for code in model._optical_.codes) <= 9

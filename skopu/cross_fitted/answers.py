@@ -19,16 +19,15 @@ class Answers:
 
     Parameters
     ----------
-    encoders : ndarray of shape (J, 3)
-        Fold, scaler and strength of each code.
+    codes : list of {EncoderCode, SplitCode}
     n_rows, n_folds : int
-    thresholds : list of ndarray of shape (S, k)
-        Of each code.
     seed : int
         Of the centres.
 
     Attributes
     ----------
+    folds : ndarray of shape (J,) of int
+        Of each code.
     centres : ndarray of int
     kernels : ndarray of shape (K, n, m)
         Summed over the codes of each fold, of features less their means over the centres.
@@ -37,8 +36,8 @@ class Answers:
     means : list of ndarray of shape (D,)
     """
 
-    def __init__(self, encoders, n_rows, n_folds, thresholds, seed):
-        self.encoders, self.thresholds = encoders, thresholds
+    def __init__(self, codes, n_rows, n_folds, seed):
+        self.codes, self.folds = codes, np.array([code.fold for code in codes])
         self.centres = np.arange(n_rows)
         if n_rows > MAX_ROWS:
             drawn = np.random.default_rng(seed).choice(n_rows, N_CENTRES, replace=False)
@@ -52,35 +51,36 @@ class Answers:
     @property
     def n_passes(self):
         """Passes of all codes and rows together."""
-        return self.kernels.shape[1] * sum(map(len, self.thresholds))
+        return self.kernels.shape[1] * sum(len(code.thresholds) for code in self.codes)
 
-    def gather(self, features, probabilities_of, report):
+    def gather(self, features, copies, report):
         """Ask the device for what is not there yet.
 
         Parameters
         ----------
-        features : OPURandomFeatures
-            Fitted.
-        probabilities_of : callable
-            From (code, rows) to bit probabilities (m, k).
+        features : dict of int to OPURandomFeatures
+            Fitted, for codes of each length.
+        copies : list of {ndarray, CSR matrix} of shape (n, d)
+            The rows in each scaling.
         report : callable
             Given the passes of each part.
         """
-        for number in range(self._n_done, len(self.encoders) * (1 + len(self._parts))):
-            code, part = divmod(number, 1 + len(self._parts))
+        for number in range(self._n_done, len(self.codes) * (1 + len(self._parts))):
+            place, part = divmod(number, 1 + len(self._parts))
+            code = self.codes[place]
             rows = self.centres if part == 0 else self._parts[part - 1]
-            thresholds = self.thresholds[code]
-            Phi = self._asked.of(features, probabilities_of(code, rows), thresholds)
+            p = code.probabilities(copies, rows)
+            Phi = self._asked.of(features[code.n_bits], p, code.thresholds)
             with uninterrupted():
-                self._add(code, rows, np.asarray(Phi), is_first=part == 0)
+                self._add(place, rows, np.asarray(Phi), is_first=part == 0)
                 self._n_done, self._asked = number + 1, MeanFeatures()
-            report(len(rows) * len(thresholds))
+            report(len(rows) * len(code.thresholds))
 
-    def _add(self, code, rows, Phi, is_first):
+    def _add(self, place, rows, Phi, is_first):
         if is_first:
             self.means.append(Phi.mean(axis=0))
-            self.features.append(Phi - self.means[code])
-        centred = self.features[code] if is_first else Phi - self.means[code]
-        centres = self.features[code].astype(np.float64)
+            self.features.append(Phi - self.means[place])
+        centred = self.features[place] if is_first else Phi - self.means[place]
+        centres = self.features[place].astype(np.float64)
         own = centres if is_first else centred.astype(np.float64)
-        self.kernels[self.encoders[code, 0]][rows] += own @ centres.T
+        self.kernels[self.folds[place]][rows] += own @ centres.T

@@ -28,11 +28,10 @@ from skopu.cross_fitted.through_device import (
     Job,
     answers_for,
     fingerprint_of,
-    open_features,
+    open_device,
     read_answers,
-    sharpness,
 )
-from skopu.cross_fitted.trees import MIN_ROWS, grow, predict_part
+from skopu.cross_fitted.trees import KINDS, MIN_ROWS, grow, predict_part, splits_for
 from skopu.devices.registry import DEVICES
 
 # Where rows are few each counts for the encoders, and more folds leave more of them to learn from.
@@ -117,8 +116,8 @@ class CrossFitted(PartsMixin, Documented):
         given, groups = self._given_folds(X, Y, classes), self._groups
         X, Y, weights, kept = merge_repeated_rows(X, Y, weights)
         self._check_enough(len(Y))
-        features = open_features(self, len(Y))
-        job = self._take_up(features, X, Y, weights, given, groups)
+        device = open_device(self, len(Y))
+        job = self._take_up(device, X, Y, weights, given, groups)
         groups = None if groups is None else np.unique(groups[kept], return_inverse=True)[1]
         if given is not None:
             folds = np.unique(given[kept], return_inverse=True)[1]
@@ -128,15 +127,15 @@ class CrossFitted(PartsMixin, Documented):
             classes = None if classes is None else classes[kept]
             folds = assign_folds(len(Y), self._n_folds(len(Y)), classes, job.seeds[1])
         if job.trained is None:
-            job.trained = self._train(X, Y, weights, folds, job.seeds)
-        selector, selection, scalers = job.trained
+            job.trained = self._train(X, Y, weights, folds, job.seeds, device)
+        selector, selection, scalers, _ = job.trained
         self._keep(selection, selector.models, scalers, self._scaler_names(X))
         self.feature_importances_ = importances(selector.codes.copies, self, Y, weights)
         found = HeldOut(kept, weights, selection.predictions, folds, groups)
-        return found if features is None else self._go_through_device(features, job, found)
+        return found if device is None else self._go_through_device(device, job, found)
 
-    def _train(self, X, Y, weights, folds, seeds):
-        """Return selector, selection and scalers: the ensemble in closed form."""
+    def _train(self, X, Y, weights, folds, seeds, device):
+        """Return selector, selection, scalers and bits of trees: all that takes no pass."""
         # torch is loaded by the first fit, not by importing the package.
         from skopu.cross_fitted.training import STRENGTHS, train_fold_models
 
@@ -149,36 +148,35 @@ class CrossFitted(PartsMixin, Documented):
         )
         rows, place = (targets, Y, weights, folds), find_place(self.torch_device)
         selector = Selector(copies, models, *rows, self.n_best, seeds[3], place)
-        bits = grow(copies[0], targets, weights, folds, seeds[3]) if self._takes_trees(X) else None
-        return selector, selector.select(bits), scalers
+        bits, kinds = {}, KINDS if device is None else splits_for(device)
+        if self._takes_trees(X):
+            bits = grow(copies[0], targets, weights, folds, kinds, seeds[3])
+        return selector, selector.select(bits if device is None else {}), scalers, bits
 
     def _takes_trees(self, X):
-        """Whether trees are grown on rows X (m, d), different ones; a device is not shown any."""
-        if self.prediction != "mean":
-            return False
+        """Whether trees are grown on rows X (m, d), different ones."""
         if self.trees == "auto":
             return not issparse(X) and X.shape[0] >= MIN_ROWS
         if self.trees and issparse(X):
             raise ValueError("trees=True needs dense X: use trees='auto' or False, or X.toarray().")
         return self.trees
 
-    def _take_up(self, features, *rows):
+    def _take_up(self, device, *rows):
         """Return the job of this fit: one that a device cut short, or a new one."""
-        if features is None:
+        if device is None:
             return Job("", draw_seeds(self.random_state, 4))
         fingerprint, left = fingerprint_of(self, *rows), getattr(self, "_unfinished", None)
         if self.warm_start and left is not None and left.fingerprint == fingerprint:
             return left
         return Job(fingerprint, draw_seeds(self.random_state, 5))
 
-    def _go_through_device(self, features, job, found):
+    def _go_through_device(self, device, job, found):
         """Fit the readout of the device's answers; return its rows left out in their place."""
-        selector = job.trained[0]
+        selector, _, _, bits = job.trained
         self._unfinished = job
         try:
-            answers = answers_for(self, job, selector)
-            factor = sharpness(self.prediction)
-            self._optical_, fit = read_answers(answers, features, selector, factor, self.verbose)
+            answers = answers_for(self, job, selector, bits)
+            self._optical_, fit = read_answers(self, answers, device, selector)
         except BaseException as error:
             error.add_note(
                 f"{type(self).__name__}: what was done is kept: fit again with warm_start=True to "

@@ -3,12 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
 from sklearn.utils import gen_batches
-from sklearn.utils.extmath import safe_sparse_dot
 
 from skopu.end_to_end.averaging import MeanFeatures
-from skopu.kernel_ridge.features import OPURandomFeatures
 from skopu.ridge.held_out import CentredRidge, FullRidge
 
 # Relative to the trace. The noise of draws and of random features acts as a penalty too, so that
@@ -22,15 +19,9 @@ class OpticalReadout(NamedTuple):
 
     Attributes
     ----------
-    features : OPURandomFeatures
-        Fitted.
-    scaler : ndarray of shape (J,) of int
-        Which scaling of the inputs each code's encoder takes.
-    fold : ndarray of shape (J,) of int
-        Which fold's rows it has not seen.
-    W : ndarray of shape (J, k, d)
-    b : ndarray of shape (J, k)
-    thresholds : list of ndarray of shape (S, k)
+    features : dict of int to OPURandomFeatures
+        Fitted, for codes of each length.
+    codes : list of {EncoderCode, SplitCode}
     coef : ndarray of shape (J, D, q)
     intercept : ndarray of shape (q,)
     fold_coef : ndarray of shape (J, D, q)
@@ -43,12 +34,8 @@ class OpticalReadout(NamedTuple):
         Mean squared error of rows left out, of folds with codes.
     """
 
-    features: OPURandomFeatures
-    scaler: np.ndarray
-    fold: np.ndarray
-    W: np.ndarray
-    b: np.ndarray
-    thresholds: list
+    features: dict
+    codes: list
     coef: np.ndarray
     intercept: np.ndarray
     fold_coef: np.ndarray
@@ -67,22 +54,16 @@ class OpticalReadout(NamedTuple):
         """Return predictions (K, n, q) by each fold's codes and rows, for as many passes."""
         totals = np.repeat(self.fold_intercept[:, None], copies[0].shape[0], axis=1)
         for code, rows, Phi in self._ask(copies):
-            totals[self.fold[code], rows] += Phi @ self.fold_coef[code]
+            totals[self.codes[code].fold, rows] += Phi @ self.fold_coef[code]
         return totals
 
     def _ask(self, copies):
         """Yield code, rows and features (m, D), as float64."""
         for rows in gen_batches(copies[0].shape[0], _CHUNK_ROWS):
-            for code, thresholds in enumerate(self.thresholds):
-                p = probabilities(copies[self.scaler[code]][rows], self.W[code], self.b[code])
-                Phi = MeanFeatures().of(self.features, p, thresholds)
-                yield code, rows, np.asarray(Phi, dtype=np.float64)
-
-
-def probabilities(X, W, b):
-    """Return bit probabilities (n, k) of scaled rows."""
-    logits = safe_sparse_dot(X, W.T, dense_output=True) + b
-    return expit(logits, out=logits)
+            for number, code in enumerate(self.codes):
+                p = code.probabilities(copies, rows)
+                Phi = MeanFeatures().of(self.features[code.n_bits], p, code.thresholds)
+                yield number, rows, np.asarray(Phi, dtype=np.float64)
 
 
 class _Kernel:
@@ -127,14 +108,14 @@ class ReadoutFit:
 
     def __init__(self, answers, Y, weights, folds):
         self._answers, self._Y, self._weights, self._folds = answers, Y, weights, folds
-        self._coded = np.unique(answers.encoders[:, 0])
+        self._coded = np.unique(answers.folds)
         self.judged = np.flatnonzero(np.isin(folds, self._coded))
         self.alpha, self.predictions, self.error = self._search()
         self.coef, self.intercept = self._solve(answers.kernels.sum(axis=0), slice(None))
         self.fold_intercept = np.full((len(answers.kernels), Y.shape[1]), np.nan)
         self.fold_coef = np.empty_like(self.coef)
         for fold in self._coded:
-            own = np.flatnonzero(answers.encoders[:, 0] == fold)
+            own = np.flatnonzero(answers.folds == fold)
             found = self._readouts[fold, self.alpha]
             self.fold_coef[own], self.fold_intercept[fold] = self._weights_of(*found, own)
 
@@ -189,7 +170,7 @@ class ReadoutFit:
         answers = self._answers
         places = np.searchsorted(answers.centres, centres)
         intercept, coef = readout.intercept.copy(), []
-        for code in np.arange(len(answers.encoders))[codes]:
+        for code in np.arange(len(answers.codes))[codes]:
             own = answers.features[code][places].T.astype(np.float64) @ readout.coef
             intercept -= answers.means[code] @ own
             coef.append(own)

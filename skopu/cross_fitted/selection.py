@@ -83,8 +83,8 @@ class Selector:
         self.codes = Codes(copies, models, place)
         self.n_folds, self.n_scalers, self.n_strengths = models.coef.shape[:3]
 
-    def select(self, bits=None):
-        """Return the ``Selection``; with the bits of trees, by kind and fold, if there are any."""
+    def select(self, bits):
+        """Return the ``Selection``, of encoders and of the bits of trees, by kind and fold."""
         nets = [(s, c) for s in range(self.n_scalers) for c in range(self.n_strengths)]
         values = [self.net_predictions(net) for net in nets]
         errors = [self.error_of(predictions, self.targets) for predictions in values]
@@ -98,7 +98,7 @@ class Selector:
             )
             found = readouts[group].search(self.error_of)
             candidates += [Candidate("ridge", group, alpha, found[alpha]) for alpha in found]
-        trees = self._tree_readouts(bits or {})
+        trees = self.tree_readouts(bits)
         for kind, readout in trees.items():
             found = readout.search(self.error_of)
             candidates += [Candidate(kind, (), alpha, found[alpha]) for alpha in found]
@@ -121,7 +121,8 @@ class Selector:
         folds = folds._replace(bias=folds.bias + fold_bias)
         return Selection(encoders, form, bias + tree_bias, columns, error, average, folds, parts)
 
-    def _tree_readouts(self, bits):
+    def tree_readouts(self, bits):
+        """Return the ``TreeReadouts`` of the bits of each kind."""
         rows, X = (self.Y, self.weights, self.folds, self.seed), self.codes.copies[0]
         return {
             kind: TreeReadouts(TreeCodes(X, kind, own), (), *rows) for kind, own in bits.items()

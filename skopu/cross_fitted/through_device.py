@@ -9,9 +9,10 @@ from sklearn.pipeline import Pipeline
 
 from skopu._core.random import dither, draw_seeds
 from skopu.binarizers.supervised import SupervisedBinarizer
+from skopu.binarizers.tree import TreeBinarizer
 from skopu.cross_fitted.answers import Answers
-from skopu.cross_fitted.code_choice import choose_codes
-from skopu.cross_fitted.optical_readout import OpticalReadout, ReadoutFit, probabilities
+from skopu.cross_fitted.optical_readout import OpticalReadout, ReadoutFit
+from skopu.cross_fitted.shown_codes import THRESHOLD, SplitCode, choose_codes
 from skopu.kernel_ridge.alpha import Solution
 from skopu.kernel_ridge.features import OPURandomFeatures
 from skopu.ridge.readout import LinearReadout
@@ -36,26 +37,38 @@ def fingerprint_of(model, *rows):
     return joblib.hash([rows, {name: params[name] for name in params if name not in _FREE}])
 
 
-def open_features(model, n_rows):
-    """Return fitted features, after checking the device's size and budget; None for a mean."""
+def open_device(model, n_rows):
+    """Return the device, after checking its size and budget; None for a mean."""
     if model.prediction == "mean":
         return None
-    features = OPURandomFeatures(model.n_components, opu=model.opu, binarize=None)
-    device = features._open(model.n_bits)
+    device = _features(model, model.opu)._open(model.n_bits)
     n_draws = model.n_draws if model.prediction == "draws" else 1
     # Before an hour of training: if the passes are not there, it is known now.
     device._check_budget(n_rows * n_draws * model.n_codes)
-    return features.set_params(opu=device)._fit_bits(model.n_bits, device)
+    return device
 
 
-def answers_for(model, job, selector):
-    """Return the ``Answers`` of a job, chosen and begun if they are not yet."""
+def _features(model, opu):
+    return OPURandomFeatures(model.n_components, opu=opu, binarize=None)
+
+
+def answers_for(model, job, selector, bits):
+    """Return the ``Answers`` of a job, chosen and begun if they are not yet.
+
+    Parameters
+    ----------
+    model : CrossFitted
+    job : Job
+    selector : Selector
+    bits : dict of str to list of SplitBits
+        By kind and fold; empty without trees.
+    """
     if job.answers is None:
-        encoders = choose_codes(selector, model.n_codes)
         draw_seed, centre_seed = draw_seeds(job.seeds[-1], 2)
-        thresholds = _thresholds(model, len(encoders), draw_seed)
-        n_rows, n_folds = len(selector.Y), selector.n_folds
-        job.answers = Answers(encoders, n_rows, n_folds, thresholds, centre_seed)
+        trees = selector.tree_readouts(bits).get("splits")
+        thresholds, factor = _thresholds(model, draw_seed), sharpness(model.prediction)
+        codes = choose_codes(selector, trees, model.n_codes, factor, thresholds)
+        job.answers = Answers(codes, len(selector.Y), selector.n_folds, centre_seed)
     return job.answers
 
 
@@ -70,14 +83,15 @@ def sharpness(prediction):
     return 1.5 if prediction == "draws" else 1.0
 
 
-def _thresholds(model, n_codes, seed):
+def _thresholds(model, seed):
+    """Return thresholds (n_codes, S, k) of draws, or (n_codes, 1, 1)."""
     if model.prediction == "threshold":
-        return [np.full((1, 1), 0.5)] * n_codes
-    together = dither(model.n_draws, n_codes * model.n_bits, seed)
-    return np.split(together, n_codes, axis=1)
+        return np.repeat(THRESHOLD[None], model.n_codes, axis=0)
+    together = dither(model.n_draws, model.n_codes * model.n_bits, seed)
+    return np.stack(np.split(together, model.n_codes, axis=1))
 
 
-def read_answers(answers, features, selector, factor, verbose):
+def read_answers(model, answers, device, selector):
     """Ask the device for all answers and fit a readout to them.
 
     Returns
@@ -88,32 +102,14 @@ def read_answers(answers, features, selector, factor, verbose):
     # Loaded here, so that importing the package stays light.
     from tqdm.auto import tqdm
 
-    used, models = tuple(answers.encoders.T), selector.models
-    W, b = factor * models.coef[used], factor * models.intercept[used]
-
-    def probabilities_of(code, rows):
-        return probabilities(
-            selector.codes.copies[answers.encoders[code, 1]][rows], W[code], b[code]
-        )
-
-    with tqdm(total=answers.n_passes, disable=not verbose, desc="passes", unit="pass") as bar:
-        answers.gather(features, probabilities_of, bar.update)
+    lengths = {code.n_bits for code in answers.codes}
+    features = {k: _features(model, device)._fit_bits(k, device) for k in lengths}
+    bar = {"disable": not model.verbose, "desc": "passes", "unit": "pass"}
+    with tqdm(total=answers.n_passes, **bar) as shown:
+        answers.gather(features, selector.codes.copies, shown.update)
     fit = ReadoutFit(answers, selector.Y, selector.weights, selector.folds)
-    readout = OpticalReadout(
-        features,
-        answers.encoders[:, 1],
-        answers.encoders[:, 0],
-        W,
-        b,
-        answers.thresholds,
-        fit.coef,
-        fit.intercept,
-        fit.fold_coef,
-        fit.fold_intercept,
-        fit.alpha,
-        fit.error,
-    )
-    return readout, fit
+    read = fit.coef, fit.intercept, fit.fold_coef, fit.fold_intercept, fit.alpha, fit.error
+    return OpticalReadout(features, answers.codes, *read), fit
 
 
 def pipeline_of(model, ridge, scale, shift):
@@ -134,16 +130,36 @@ def pipeline_of(model, ridge, scale, shift):
             f"a pipeline has one code, and this model shows {n_codes} to a device: fit with "
             "n_codes=1 and prediction='threshold' (or 'draws')."
         )
-    scaler = model.scalers_[optical.scaler[0]]
-    binarizer = SupervisedBinarizer(model.n_bits, scaler="standard")
-    binarizer.coef_, binarizer.intercept_ = optical.W[0], optical.b[0]
-    binarizer.scaler_ = scaler
-    for name in ("n_features_in_", "feature_names_in_"):
-        if hasattr(model, name):
-            setattr(binarizer, name, getattr(model, name))
+    (code,) = optical.codes
+    make = _steps_of_splits if isinstance(code, SplitCode) else _steps_of_encoder
     ridge._take_as_it_is(optical.coef[0].T)
     ridge.n_features_in_ = len(optical.coef[0])
     readout = LinearReadout(optical.coef[0] * scale, optical.intercept * scale + shift)
     ridge._publish(Solution(readout, optical.alpha, None))
-    steps = ("binarizer", binarizer), ("features", optical.features), ("ridge", ridge)
-    return Pipeline(list(steps))
+    features = optical.features[code.n_bits]
+    return Pipeline([*make(model, code), ("features", features), ("ridge", ridge)])
+
+
+def _steps_of_encoder(model, code):
+    binarizer = SupervisedBinarizer(model.n_bits, scaler="standard")
+    binarizer.coef_, binarizer.intercept_ = code.W, code.b
+    binarizer.scaler_ = model.scalers_[code.scaler]
+    _note_columns(binarizer, model)
+    return [("binarizer", binarizer)]
+
+
+def _steps_of_splits(model, code):
+    binarizer = TreeBinarizer(code.n_bits)
+    binarizer._made, binarizer.n_bits_ = code.bits, code.n_bits
+    for name, value in code.bits.attributes().items():
+        setattr(binarizer, name, value)
+    _note_columns(binarizer, model)
+    # The splits are in scaled columns, which have no names.
+    vars(binarizer).pop("feature_names_in_", None)
+    return [("scaler", model.scalers_[0]), ("binarizer", binarizer)]
+
+
+def _note_columns(binarizer, model):
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(model, name):
+            setattr(binarizer, name, getattr(model, name))

@@ -23,7 +23,13 @@ KINDS = {"splits": _SPLITS, "leaves": _LEAVES, "small leaves": _SMALL_LEAVES}
 MIN_ROWS = 200  # fewer do not pay for trees
 
 
-def grow(X, targets, weights, folds, seed):
+def splits_for(device):
+    """Return the kind that is shown to a device, of no more bits than it takes."""
+    limit = device.max_bits or _SPLITS["n_bits"]
+    return {"splits": {**_SPLITS, "n_bits": min(_SPLITS["n_bits"], limit)}}
+
+
+def grow(X, targets, weights, folds, kinds, seed):
     """Return the bits of each kind and fold, without kinds that find nothing to split.
 
     Parameters
@@ -33,6 +39,8 @@ def grow(X, targets, weights, folds, seed):
         Quantities, or signs of classes; few, since boosting grows trees for each.
     weights : ndarray of shape (n,)
     folds : ndarray of shape (n,) of int
+    kinds : dict of str to dict
+        Settings of each kind.
     seed : int
 
     Returns
@@ -40,7 +48,7 @@ def grow(X, targets, weights, folds, seed):
     bits : dict of str to list of {SplitBits, LeafBits}
     """
     grown = {}
-    for kind, settings in KINDS.items():
+    for kind, settings in kinds.items():
         own = []
         for fold in range(folds.max() + 1):
             kept = np.flatnonzero(folds != fold)
