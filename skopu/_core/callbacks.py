@@ -12,7 +12,7 @@ try:
     from sklearn.callback._callback_support import callback_management_context
 except ImportError:  # an older scikit-learn: no estimator has any
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """Nothing to support."""
 
 

@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from skopu._core.dask import is_dask, map_rows
-from skopu._core.estimation import Prediction, SupervisedFit
+from skopu._core.estimation import Prediction, SupervisedFit, in_precision_of
 from skopu._core.targets import encode_labels
 from skopu._core.temperature import probabilities_of_scores
 from skopu._core.validation import REAL, check_weights, validate_data
@@ -40,7 +40,7 @@ class ScoringClassifier(Prediction, ClassifierMixin):
             n_columns = None if len(self.classes_) == 2 else len(self.classes_)
             meta = np.empty(0 if n_columns is None else (0, 0))
             return map_rows(self, "decision_function", X, n_columns, meta)
-        return self._decide(self._outputs(X))
+        return in_precision_of(X, self._decide(self._outputs(X)))
 
     def _predicted(self, X):
         if self._maps_blocks and is_dask(X):

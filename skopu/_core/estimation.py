@@ -47,6 +47,18 @@ class SupervisedFit(CallbackSupportMixin):
         return tags
 
 
+def in_precision_of(X, values):
+    """Return predictions in the precision of the rows: float32 for those of float32 alone.
+
+    What a model says is computed in float64 whatever it is given; users of float32 want half the
+    memory, and get what scikit-learn's ``Ridge`` gives them.
+    """
+    if isinstance(X, np.ndarray) and type(X) not in (np.ndarray, np.memmap):
+        return values  # features of a device, which are float32 whatever the rows were
+    dtypes = set(X.dtypes) if hasattr(X, "dtypes") else {getattr(X, "dtype", None)}
+    return values.astype(np.float32) if dtypes == {np.dtype(np.float32)} else values
+
+
 class Prediction:
     """Predicts; the class has ``_predicted(X)`` of rows as the user gave them."""
 

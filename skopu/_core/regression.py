@@ -6,7 +6,7 @@ gave them, in the units of its training, and ``_units`` that takes them to those
 
 from sklearn.base import RegressorMixin
 
-from skopu._core.estimation import Prediction, SupervisedFit
+from skopu._core.estimation import Prediction, SupervisedFit, in_precision_of
 from skopu._core.targets import as_columns
 from skopu._core.validation import REAL, check_weights, validate_data
 
@@ -16,7 +16,7 @@ class OutputRegressor(Prediction, RegressorMixin):
 
     def _predicted(self, X):
         values = self._units(self._outputs(X))
-        return values[:, 0] if self._is_single else values
+        return in_precision_of(X, values[:, 0] if self._is_single else values)
 
     def _units(self, outputs):
         return outputs

@@ -1,5 +1,7 @@
 """``fit`` with groups: rows that must be held out together."""
 
+from typing import Self
+
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
@@ -14,7 +16,7 @@ class GroupedFit:
 
     @fit_context(prefer_skip_nested_validation=True)
     @whole
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(self, X, y, sample_weight=None, groups=None) -> Self:
         """Fit to rows and their targets.
 
         An interruption (Ctrl-C) ends training early with an ``InterruptedFitWarning`` and keeps

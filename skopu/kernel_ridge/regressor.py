@@ -9,6 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.dask import is_dask, map_rows
+from skopu._core.estimation import in_precision_of
 from skopu._core.fitting import whole
 from skopu._core.targets import as_columns
 from skopu._core.validation import check_weights, fit_context
@@ -299,7 +300,7 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
             meta = np.empty(0 if self._is_flat_ else (0, 0))
             return map_rows(self, "predict", X, n_columns, meta)
         decision = self._decision(X)
-        return decision[:, 0] if self._is_flat_ else decision
+        return in_precision_of(X, decision[:, 0] if self._is_flat_ else decision)
 
     def _predicted_with_std(self, X):
         if is_dask(X):
