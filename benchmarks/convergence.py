@@ -5,7 +5,8 @@ for REINFORCE without baselines, with leave-one-out ones, with a quadratic model
 variate, and for the exact gradient, which makes no pass (its loss is a bound where there are
 classes). Then leave-one-out with other numbers of draws S (one draw has no others, so it is plain
 REINFORCE) at equal passes: S times the minibatches is 6000 for all; ``--equal steps`` makes 1500
-minibatches whatever S is. ``--objective isolated`` trains that one, with two draws or more.
+minibatches whatever S is. ``--objective isolated`` trains that one, with two draws or more;
+``--only-draws`` leaves the curves out, ``--budget`` changes the 6000.
 
 Other settings are the defaults, but for the encoder's penalty, which is 0.001 for all. Sets, rows
 and splits are those of ``protocol.py``. Printed are means and standard deviations over seeds of
@@ -68,7 +69,8 @@ def fit(folder, name, gradient, objective, seed, max_iter):
 
 def fit_all(options):
     """Return a list over seeds of (binarizer, error), by set and gradient (its repr)."""
-    gradients = [gradient for _, gradient, _, _ in CURVES] + [by_draws(S) for S in options.n_draws]
+    curves = [] if options.only_draws else [gradient for _, gradient, _, _ in CURVES]
+    gradients = curves + [by_draws(S) for S in options.n_draws]
     gradients = {repr(gradient): gradient for gradient in gradients}
     cached = Memory(options.cache, verbose=0).cache(fit)
     fits = {(name, key): [] for name in options.sets for key in gradients}
@@ -186,9 +188,10 @@ def main(argv=None):
     """Print the tables, and save the picture if asked."""
     options = parse(argv)
     fits = fit_all(options)
-    rows = [(label, gradient) for label, gradient, _, _ in CURVES]
-    print(table("gradient", rows, options.sets, fits), end="\n\n")
-    print(speed_table(options.sets, fits), end="\n\n")
+    if not options.only_draws:
+        rows = [(label, gradient) for label, gradient, _, _ in CURVES]
+        print(table("gradient", rows, options.sets, fits), end="\n\n")
+        print(speed_table(options.sets, fits), end="\n\n")
     rows = [(f"{S}{' (reinforce)' * (S == 1)}", by_draws(S)) for S in options.n_draws]
     print(table("S", rows, options.sets, fits))
     if options.figure:
@@ -200,13 +203,17 @@ def parse(argv):
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default: 5)")
     parser.add_argument("--objective", default="end_to_end", choices=("end_to_end", "isolated"))
     parser.add_argument("--equal", default="passes", choices=("passes", "steps"))
+    parser.add_argument("--only-draws", action="store_true", help="only the study of S")
+    parser.add_argument("--budget", type=int, default=BUDGET, help="default: %(default)s")
     parser.add_argument("--cache", default=None, help="folder that keeps the fits (default: none)")
     parser.add_argument("--figure", default=None, help="picture to save (default: none)")
     parser.add_argument("--quick", action="store_true", help="few steps and seeds: does it run?")
     options = resolve(parser, argv)
     options.n_draws = N_DRAWS[options.objective == "isolated" :]
-    options.budget = QUICK_BUDGET if options.quick else BUDGET
+    options.budget = QUICK_BUDGET if options.quick else options.budget
     options.seeds = min(options.seeds, QUICK_SEEDS) if options.quick else options.seeds
+    if options.only_draws and options.figure:
+        parser.error("--figure draws the curves that --only-draws leaves out")
     if options.seeds < 2:
         parser.error("--seeds must be at least 2: standard deviations are printed")
     return options

@@ -6,6 +6,7 @@ zero, even, and grows away from zero (Partovi Nia and Belbahri, "Binary quantize
 
 import math
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from numbers import Real
 
 from skopu._core.documented import Documented
@@ -13,7 +14,17 @@ from skopu._core.parts import resolve_part
 from skopu._core.torch_needed import torch
 from skopu._core.validation import Interval, StrOptions, validate_params
 
-__all__ = ["BASES", "BinaryQuantizer", "absolute", "foothill", "resolve_penalty", "square_root"]
+__all__ = [
+    "BASES",
+    "BinaryQuantizer",
+    "absolute",
+    "elastic_net",
+    "foothill",
+    "resolve_penalty",
+    "scad",
+    "square",
+    "square_root",
+]
 
 _ROOT_SHIFT = 1e-6  # the slope of a square root at zero is infinite
 
@@ -21,6 +32,54 @@ _ROOT_SHIFT = 1e-6  # the slope of a square root at zero is infinite
 def absolute(w):
     r"""Return :math:`|w|` (equation 1 of the paper)."""
     return w.abs()
+
+
+def square(w):
+    r"""Return :math:`w^2` (equation 2)."""
+    return w.square()
+
+
+def elastic_net(w, share=0.5):
+    r"""Return :math:`\delta |w| + (1 - \delta) w^2` (equation 3).
+
+    Parameters
+    ----------
+    w : Tensor
+    share : float, default=0.5
+        :math:`\delta`, in [0, 1].
+
+    Returns
+    -------
+    values : Tensor
+    """
+    return share * w.abs() + (1 - share) * w.square()
+
+
+def scad(w, threshold=0.6, a=3.7):
+    r"""Return the penalty of Fan and Li (2001): linear near zero, constant far from it.
+
+    Its slope is t up to t, then falls to 0 at a t, for a threshold t. The paper's figure 2 shows it
+    as a base of equation 4; under equation 5 weights in the tails would not be drawn to
+    :math:`\alpha`, if :math:`\alpha` lies there too.
+
+    Parameters
+    ----------
+    w : Tensor
+    threshold : float, default=0.6
+        t. With the a of Fan and Li the tails begin at 2.2, beyond most weights of a network.
+    a : float, default=3.7
+        Above 1.
+
+    Returns
+    -------
+    values : Tensor
+    """
+    size = w.abs()
+    bent = (2 * a * threshold * size - size.square() - threshold**2) / (2 * (a - 1))
+    tail = torch.full_like(size, threshold**2 * (a + 1) / 2)
+    return torch.where(
+        size <= threshold, threshold * size, torch.where(size <= a * threshold, bent, tail)
+    )
 
 
 def foothill(w, gamma=1.0, beta=50.0):
@@ -49,7 +108,9 @@ def square_root(w):
     return torch.sqrt(w.abs() + _ROOT_SHIFT) - math.sqrt(_ROOT_SHIFT)
 
 
-BASES = {"absolute": absolute, "foothill": foothill, "square_root": square_root}
+BASES = {
+    base.__name__: base for base in (absolute, square, elastic_net, scad, foothill, square_root)
+}
 
 
 @dataclass(eq=False, repr=False)
@@ -74,8 +135,9 @@ class BinaryQuantizer(Documented):
 
     Parameters
     ----------
-    base : {"absolute", "foothill", "square_root"} or callable, default="absolute"
-        f, from tensor to tensor.
+    base : str or callable, default="absolute"
+        f, from tensor to tensor: "absolute", "square", "elastic_net" (equations 1 to 3), "scad",
+        "foothill" (equation 6), "square_root", or a function.
     form : {"difference", "shifted"}, default="difference"
         Equation 5 or 4.
     p : float, default=1.0
@@ -180,7 +242,8 @@ class BinaryQuantizer(Documented):
 PENALTIES = {
     "absolute": BinaryQuantizer,
     "foothill": lambda: BinaryQuantizer("foothill", form="shifted"),
-    "square_root": lambda: BinaryQuantizer("square_root"),
+    "scad": lambda: BinaryQuantizer("scad", form="shifted"),
+    **{name: partial(BinaryQuantizer, name) for name in ("square", "elastic_net", "square_root")},
 }
 
 
@@ -189,8 +252,9 @@ def resolve_penalty(penalty):
 
     Parameters
     ----------
-    penalty : {"absolute", "foothill", "square_root"}, BinaryQuantizer or None
-        "foothill" is used with equation 4 as in the paper, the others with equation 5.
+    penalty : str, BinaryQuantizer or None
+        The name of a base. "foothill" and "scad" are used with equation 4 as in the paper, the
+        others with equation 5.
 
     Returns
     -------

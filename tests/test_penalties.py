@@ -13,16 +13,18 @@ from torch.optim.lr_scheduler import LambdaLR
 from skopu.penalties import (
     BASES,
     BinaryQuantizer,
-    absolute,
+    elastic_net,
     foothill,
     resolve_penalty,
+    scad,
+    square,
     square_root,
 )
 from skopu.training.optimizers import cosine_decay
 
 QUANTIZERS = [
     BinaryQuantizer(base, form=form, p=p)
-    for base in [*BASES, partial(foothill, gamma=0.5, beta=10.0), torch.square]
+    for base in [*BASES, partial(foothill, gamma=0.5, beta=10.0), torch.abs]
     for form, p in (("shifted", 1.0), ("difference", 1.0), ("difference", 1.5), ("difference", 2.0))
 ]
 
@@ -87,8 +89,20 @@ def test_equations(weights):
 
 def test_bases_are_zero_at_zero():
     zero = torch.zeros(())
-    assert [f(zero).item() for f in (absolute, foothill, square_root)] == [0, 0, 0]
+    assert [f(zero).item() for f in BASES.values()] == [0] * len(BASES)
     assert square_root(torch.tensor(4.0)).item() == pytest.approx(2, abs=2e-3)
+
+
+def test_bases_of_the_paper(weights):
+    """Oracles: equations 2 and 3 in numpy; for SCAD the slope of Fan and Li, by differences."""
+    w = weights.numpy()
+    np.testing.assert_allclose(square(weights), w**2)
+    np.testing.assert_allclose(elastic_net(weights, 0.3), 0.3 * np.abs(w) + 0.7 * w**2)
+    at = torch.linspace(0, 3, 301, dtype=torch.float64)[1:].requires_grad_()
+    (slopes,) = torch.autograd.grad(scad(at, 0.6, 3.7).sum(), at)
+    at = at.detach().numpy()
+    expected = np.where(at <= 0.6, 0.6, np.maximum(3.7 * 0.6 - at, 0) / 2.7)
+    np.testing.assert_allclose(slopes, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(("p", "statistic"), [(1.0, np.median), (2.0, np.mean)])
@@ -132,7 +146,11 @@ def test_the_scale_starts_at_the_mean_or_where_it_is_given(weights):
 def test_names_and_errors():
     assert resolve_penalty(None) is None
     assert resolve_penalty("absolute").get_params() == BinaryQuantizer().get_params()
-    assert resolve_penalty("foothill").form == "shifted"
+    assert {name for name in BASES if resolve_penalty(name).form == "shifted"} == {
+        "foothill",
+        "scad",
+    }
+    assert [resolve_penalty(name).base for name in BASES] == list(BASES)
     with pytest.raises(ValueError, match="Did you mean 'foothill'"):
         resolve_penalty("foothil")
     with pytest.raises(ValueError, match="'p' parameter of BinaryQuantizer"):

@@ -6,15 +6,16 @@ units, dense, batch normalisation, tanh at the end; a quarter of the rows held o
 split, start and noise. Compared are real weights with rectifiers (AE), and binary weights with
 signs (BAE) trained by Adam on latent weights (straight-through) or by Bop (gamma 1e-3, tau
 1e-8), all other parameters by Adam, at the same learning rate and for the same number of
-minibatches. Printed is the peak
-signal-to-noise ratio, in dB, of held-out noisy rows after restoration. The code of the BAE is
-binary, where the report's decoder reads real values; "real weights, binary code" tells how much
-that costs. The second table uses the codes before an OPU: 1024 components and ridge.
+minibatches; and once more with the report's own settings, gamma 1e-5 and Adam (.99, .999) at 1e-3.
+Printed is the peak signal-to-noise ratio, in dB, of held-out noisy rows after restoration. The code
+of the BAE is binary, where the report's decoder reads real values; "real weights, binary code"
+tells how much that costs. The last table uses the codes before an OPU: 1024 components and ridge.
 
     python benchmarks/reproductions/autoencoder.py
 """
 
 import sys
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from skopu.discrete.autoencoder_training import corrupt, train_autoencoder
 SEEDS = (0, 1, 2)
 RATES = {1e-2: 2000, 1e-3: 6000}  # minibatches: a tenth of the rate takes longer
 NOISE = 0.1
+REPORT_GAMMA, REPORT_BETAS = 1e-5, (0.99, 0.999)
 AE, REAL, ADAM, BOP = "AE", "real weights, binary code", "BAE (Adam)", "BAE (Bop)"
 KINDS = {
     AE: ("relu", {"weights": "real"}),
@@ -56,12 +58,12 @@ def restore(trained, X, activation):
     return np.tanh(X)
 
 
-def decibels(kind, rate, seed, noise=NOISE):
+def decibels(kind, rate, seed, noise=NOISE, **others):
     """Peak signal-to-noise ratio of the restored rows and of the noisy ones."""
     activation, settings = KINDS[kind]
     X, clean, noisy, *_ = split(seed, noise)
     settings = BinaryAutoencoder(
-        64, noise=noise, learning_rate=rate, max_iter=RATES[rate], **settings
+        64, noise=noise, learning_rate=rate, max_iter=RATES[rate], **settings, **others
     )
     trained = train_autoencoder(X, np.ones(len(X)), settings, seed, activation)
     # The range of the rows is 2, so the peak is 4.
@@ -86,6 +88,19 @@ def ratio_table(bar):
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
     lines.append(f"| the noisy rows | {unrestored:.2f} | {unrestored:.2f} |")
     return "\n".join(lines), dict(zip(KINDS, ratios))
+
+
+def report_table(bar):
+    """Markdown table with the report's own settings: gamma 1e-5, Adam (.99, .999), rate 1e-3."""
+    lines = ["| network | dB |", "|---|---:|"]
+    with patch("skopu.training.optimizers._BETAS", REPORT_BETAS):
+        for kind in (AE, ADAM, BOP):
+            found = []
+            for seed in SEEDS:
+                found.append(decibels(kind, 1e-3, seed, gamma=REPORT_GAMMA)[0])
+                bar.update()
+            lines.append(f"| {kind} | {np.mean(found):.2f} ± {np.std(found):.2f} |")
+    return "\n".join(lines)
 
 
 def noise_table(bar):
@@ -124,6 +139,13 @@ def code_table(bar):
     return "\n".join(lines)
 
 
+def decide(gaps, least):
+    """Return what the gaps of the seeds (mean and deviation) say of "at least so much"."""
+    if gaps.mean() - gaps.std() >= least:
+        return "reproduced"
+    return "refuted" if gaps.mean() + gaps.std() < least else "undecided"
+
+
 def claims(ratios):
     """Markdown table of claims and verdicts."""
     lines = ["| claim | learning rate | measured | verdict |", "|---|---:|---:|---|"]
@@ -137,31 +159,24 @@ def claims(ratios):
         ),
     ):
         for rate, gaps in zip(RATES, ratios[a] - ratios[b]):
-            verdict = "reproduced" if gaps.mean() >= least else "not reproduced"
+            verdict = decide(gaps, least)
             lines.append(
                 f"| {claim} | {rate:g} | {gaps.mean():+.2f} ± {gaps.std():.2f} | {verdict} |"
             )
-    lines.append(
-        "| the networks remove noise | - | see the tables | not at 0.1: there the noisy rows are "
-        "nearer to the clean ones than any of the restored, in the report too (20 dB or more by "
-        "its formula) |"
-    )
-    lines.append(
-        "| the figures in dB | - | - | out of reach: CIFAR and convolutions on two cores; the "
-        "report's peak is 1 for a range of 2 |"
-    )
     return "\n".join(lines)
 
 
 def main():
     make_parser(__doc__).parse_args()
     torch.set_num_threads(1)
-    total = len(SEEDS) * (len(KINDS) * len(RATES) + 4 + 4)
+    total = len(SEEDS) * (len(KINDS) * len(RATES) + 3 + 4 + 4)
     with tqdm(total=total, unit="fit", file=sys.stderr) as bar:
         table, ratios = ratio_table(bar)
+        report = report_table(bar)
         noises = noise_table(bar)
         codes = code_table(bar)
     print("## Restored rows, dB", table, "## More noise, dB", noises, sep="\n\n", end="\n\n")
+    print("## The report's own settings, dB", report, sep="\n\n", end="\n\n")
     print("## Codes before an OPU", codes, sep="\n\n", end="\n\n")
     print("## Claims", claims(ratios), sep="\n\n")
 

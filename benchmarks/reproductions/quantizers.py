@@ -27,6 +27,7 @@ FOOTHILLS = ((1, 50), (2, 50), (0.1, 10), (0.1, 100), (0.5, 10), (0.5, 100))
 # Without a form, "difference": |f(w) - f(alpha)|^p; "shifted": f(w - alpha sign w).
 PENALTIES = {
     **{f"absolute, p = {p:g}": {"p": p} for p in (1.0, 1.5, 2.0)},
+    "absolute, p = 1, no ramp": {"p": 1.0, "ramp": None},
     **{
         f"foothill {g:g}, {b}, shifted": {"foothill": [g, b], "form": "shifted"}
         for g, b in FOOTHILLS

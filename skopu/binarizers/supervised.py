@@ -109,8 +109,8 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
         of latent weights by the straight-through gradient.
     bop_gamma : float, default=1e-3
         First :math:`\gamma` of Bop, with the decay of the learning rates.
-    penalty : {"absolute", "foothill", "square_root"}, BinaryQuantizer or None, default=None
-        Draws the latent weights of "ste" to two values; see
+    penalty : str, BinaryQuantizer or None, default=None
+        Draws the latent weights of "ste" to two values: the name of a base, as "absolute", or a
         :class:`~skopu.penalties.BinaryQuantizer`.
     n_components : int, default=1024
         D, components of the device read while training.

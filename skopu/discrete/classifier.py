@@ -53,8 +53,9 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, Documen
         :math:`\tau` of Bop.
     adaptive_noise : bool, default=False
         Learn a noise scale in [0, 1/2] for each weight of "bop" or "ste".
-    penalty : {"absolute", "foothill", "square_root"}, BinaryQuantizer or None, default=None
-        Added to the loss for "real" or "ste"; see :class:`~skopu.penalties.BinaryQuantizer`.
+    penalty : str, BinaryQuantizer or None, default=None
+        Added to the loss for "real" or "ste": the name of a base, as "absolute", or a
+        :class:`~skopu.penalties.BinaryQuantizer`.
     normalization : {"batch", "layer"}, default="batch"
         N: over the rows of a minibatch, or over the neurons of a row.
     recalibrate : bool, default=True
