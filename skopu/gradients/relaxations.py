@@ -33,6 +33,18 @@ def gumbel_sigmoid(logits, uniforms, temperature):
     return sigmoid_surrogate(logits + logistic_noise(uniforms), temperature)
 
 
+def gumbel_softmax(logits, uniforms, temperature):
+    r"""Return :math:`\mathrm{softmax}((l + g) / T)` over the last axis, :math:`g = -\log(-\log u)`.
+
+    The relaxation of one out of K (Jang et al., 2017): as T goes to 0 it becomes 1 at a draw from
+    softmax(l), and 0 elsewhere. Of two classes with logits l and 0, the first is distributed as
+    ``gumbel_sigmoid``.
+    """
+    smallest = torch.finfo(uniforms.dtype).tiny
+    noise = -torch.log(-torch.log(uniforms.clamp_min(smallest)))
+    return torch.softmax((logits + noise) / temperature, -1)
+
+
 def perturb(bits, scale, uniforms):
     r"""Move bits into the interval by :math:`\sigma \epsilon`: 1 to 1 - s e, 0 to s e.
 
