@@ -89,10 +89,11 @@ MODELS = {
     "AutoencoderBinarizer": AutoencoderBinarizer(6, max_iter=2),
     "OPUKernelRidge": OPUKernelRidge(n_components=32, binarizer=BINARIZER),
     "of hyperplanes": OPUKernelRidge(n_components=32, binarizer=HyperplaneBinarizer(8)),
-    "rbf": OPUKernelRidge(kernel="rbf"),
+    "rbf": OPUKernelRidge(kernel="rbf", compute_std=True),
     "OPUKernelRidgeClassifier": OPUKernelRidgeClassifier(n_components=32, binarizer=BINARIZER),
     "CrossFittedOPURegressor": CrossFittedOPURegressor(6, cv=2, max_iter=3),
     "CrossFittedOPUClassifier": CrossFittedOPUClassifier(6, cv=2, max_iter=3),
+    "of trees": CrossFittedOPURegressor(6, cv=2, max_iter=3, trees=True),
     "through a device": CrossFittedOPURegressor(
         6, cv=2, max_iter=3, prediction="draws", n_components=32, n_codes=2, n_draws=2
     ),
@@ -101,6 +102,7 @@ MODELS = {
     "EndToEndOPUClassifier": EndToEndOPUClassifier(BINARIZER, n_draws=2),
 }
 METHODS = ("predict", "predict_proba", "decision_function", "transform", "bit_probabilities")
+METHODS += ("predict_interval", "predict_set")
 # Longer, for signals to come in the middle.
 LONG = clone(BINARIZER).set_params(max_iter=40, batch_size=16, n_components=64)
 WARM = {
