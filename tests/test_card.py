@@ -359,6 +359,25 @@ class Asked(OPUDevice):
         return SimulatedOPU().project(codes, n_components)
 
 
+def test_float_products_of_a_card_are_in_full(monkeypatch):
+    """Oracle: torch's setting when the product is made, whatever the process has set."""
+    seen, matmul = [], torch.matmul
+
+    def spy(*operands, **options):
+        seen.append(torch.get_float32_matmul_precision())
+        return matmul(*operands, **options)
+
+    monkeypatch.setattr(torch, "matmul", spy)
+    torch.set_float32_matmul_precision("high")
+    try:
+        operands = torch.ones((3, 4), dtype=torch.int8), torch.ones((4, 5), dtype=torch.int8)
+        assert (integer_product.float_product(*operands) == 4).all()
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert seen == ["highest"]
+
+
 def test_the_self_test_of_a_place_finds_a_wrong_product(monkeypatch):
     place = Card("cpu")
     integers_win.cache_clear()

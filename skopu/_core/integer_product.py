@@ -2,8 +2,8 @@
 
 Integers with 32-bit sums are several times faster where the processor has an instruction for
 them (VNNI or the like; on cards, tensor cores) and ten to forty times slower where it has none;
-float32 is exact while its sums stay below 2^24, TF32 included, which holds factors of 11 bits. Both
-give the same whole numbers, so that a choice by measured speed changes no result.
+float32 is exact while its sums stay below 2^24. Both give the same whole numbers, so that a choice
+by measured speed changes no result.
 """
 
 import sys
@@ -13,7 +13,7 @@ from time import perf_counter
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from skopu._core.places import HOST, is_tensor, place_of
+from skopu._core.places import HOST, float32_products, is_tensor, place_of
 
 LARGEST = 127  # size of the numbers, so that bytes hold them
 # Below this many multiplications, loading torch (a second or so) costs more than it saves.
@@ -97,18 +97,22 @@ def float_product(left, right, out=None, largest=LARGEST**2):
     """As ``integer_product``, from float32 products short enough to be exact."""
     place, n_terms = place_of(left), _FLOAT_LIMIT // largest
 
-    def as_float(part):
-        return place.cast(part, "float32")
+    def product(left, right, out=None):
+        left, right = place.cast(left, "float32"), place.cast(right, "float32")
+        if not place.is_card:
+            return np.matmul(left, right, out=out)
+        with float32_products(place):  # what adds up factors of 11 bits may drop bits of the sum
+            return place.xp.matmul(left, right, out=out)
 
     if left.shape[1] <= n_terms:
-        return place.xp.matmul(as_float(left), as_float(right), out=_as(place, out, "float32"))
+        return product(left, right, _as(place, out, "float32"))
     if out is None:
         out = place.empty((len(left), right.shape[1]), "int32")
     total = _as(place, out, "int32")
     total[...] = 0
     for start in range(0, left.shape[1], n_terms):
         part = slice(start, start + n_terms)
-        total += place.cast(as_float(left[:, part]) @ as_float(right[part]), "int32")
+        total += place.cast(product(left[:, part], right[part]), "int32")
     return total
 
 
