@@ -149,10 +149,10 @@ MUTANTS = [
     ),
     Mutant(
         "the choice of the penalty is blind to the variance",
-        "skopu/training/penalty.py",
-        "loss.value(mean, targets) + _KAPPA * loss.curvature * variance.sum(-1)",
-        "loss.value(mean, targets)",
-        ("test_training.py::TestChoiceOfPenalty::test_what_penalties_are_judged_by",),
+        "skopu/training/choice.py",
+        "losses += _KAPPA * self._loss.curvature * variance.sum(-1)",
+        "pass",
+        ("test_training.py::TestChoiceOfPenalty::test_what_candidates_are_judged_by",),
     ),
     Mutant(
         "encoders of the ensemble are trained on rows held out",

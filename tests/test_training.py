@@ -1,14 +1,20 @@
 """The joint model, the exact models, and the choice of a penalty."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from oracles import BlackBox, all_codes, code_probabilities
+from scipy.sparse import csr_array
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, make_friedman1
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 
 from skopu import EndToEndOPURegressor, SupervisedBinarizer
+from skopu._core.scaling import NormalQuantiles
 from skopu.devices import SimulatedOPU
 from skopu.exceptions import IncompatiblePartsError
 from skopu.forms.moments import PackedForm
@@ -16,11 +22,11 @@ from skopu.forms.quadratic import QuadraticForm
 from skopu.gradients import LeaveOneOut, Quadratic, resolve_gradient
 from skopu.losses import CrossEntropy, SquaredError
 from skopu.objectives import Objective
+from skopu.training.choice import PENALTIES, _Candidates
 from skopu.training.encoder_training import _resolve_max_iter
 from skopu.training.encoders import LinearEncoder
 from skopu.training.exact import ExactModels
 from skopu.training.joint import JointModel
-from skopu.training.penalty import PENALTIES, _held_out_losses
 from skopu.training.readout import ReadoutLayer
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
@@ -45,6 +51,15 @@ def joint_model(device, n_outputs, learn_gamma=None, kappa=1.0, n_bits=6, gradie
         model.readout.weight.normal_(generator=rng)
     targets = torch.randn(100, n_outputs, generator=rng)
     return model, X, targets, torch.ones(100)
+
+
+def told_rows(factor):
+    """Five rows, scaled by a factor, as ``TrainingRows`` gives them."""
+    rng = np.random.default_rng(1)
+    X = torch.tensor(factor * rng.normal(size=(5, 3)), dtype=torch.float32)
+    targets = torch.tensor(np.eye(2)[[0, 1, 1, 0, 1]], dtype=torch.float32)
+    weights = torch.tensor([1.0, 2.0, 3.0, 1.0, 4.0])
+    return SimpleNamespace(rows=lambda chosen: (X[chosen], targets[chosen], weights[chosen]))
 
 
 class TestJointModel:
@@ -260,29 +275,46 @@ class TestChoiceOfPenalty:
         assert model.score(X_test, y_test) > line - 0.1
 
     @pytest.mark.parametrize("loss", [SquaredError(), CrossEntropy()])
-    def test_what_penalties_are_judged_by(self, loss):
+    def test_what_candidates_are_judged_by(self, loss):
         """Oracle: loss of the mean plus a tenth of the variance at the loss's price, by hand."""
-
-        class Told:  # two folds, two penalties: what each model says of any row
-            kappas = range(4)
-            mean = torch.arange(8.0).reshape(4, 1, 2)
-            variance = torch.arange(1.0, 9.0).reshape(4, 1, 2)
-
-            def moments(self, X):
-                return self.mean.expand(-1, len(X), -1), self.variance.expand(-1, len(X), -1)
-
-            def rows(self, numbers):
-                numbers = torch.as_tensor(numbers)
-                return numbers, TARGETS[numbers], WEIGHTS[numbers]
-
-        TARGETS, WEIGHTS = torch.eye(2)[[0, 1, 0]], torch.tensor([1.0, 2.0, 5.0])
-        folds, told, expected = [np.array([0, 2]), np.array([1])], Told(), np.zeros(2)
+        rng = torch.Generator().manual_seed(0)
+        folds = np.array([0, 1, 2]), np.array([3, 4])
+        copies = [told_rows(factor) for factor in (1.0, 2.0)]
+        start = torch.randn(8, 3, generator=rng)
+        encoders = [LinearEncoder(3, 4) for _ in range(8)]  # two folds, scalings and penalties
+        for number, encoder in enumerate(encoders):
+            encoder.start(start, number)
+        strengths = {"kappas": [1.0] * 8, "encoder_penalties": [0.0] * 8}
+        models = ExactModels(encoders, 2, loss, **strengths, readout_penalties=[0.0] * 8)
+        with torch.no_grad():
+            models.readout.normal_(generator=rng)
+        candidates = _Candidates(models, copies, folds, loss)
+        candidates._judge()
+        expected = np.zeros((2, 2))
         for number, fold in enumerate(folds):
-            for place in range(2):
-                mean, variance = told.mean[2 * number + place], told.variance[2 * number + place]
-                losses = loss.value(mean, TARGETS[fold]) + 0.1 * loss.curvature * variance.sum()
-                expected[place] += (WEIGHTS[fold] * losses).sum() / 8
-        np.testing.assert_allclose(_held_out_losses(told, told, folds, loss), expected, rtol=1e-6)
+            for scaling, copy in enumerate(copies):
+                X, targets, weights = copy.rows(fold)
+                mean, variance = models.moments(X.expand(8, *X.shape))
+                losses = loss.value(mean, targets) + 0.1 * loss.curvature * variance.sum(-1)
+                sums = (weights * losses).sum(1).detach().numpy()
+                first = 4 * number + 2 * scaling
+                expected[scaling] += sums[first : first + 2] / 11
+        np.testing.assert_allclose(candidates.errors, expected, rtol=1e-5)
+
+    def test_the_scaling_is_chosen_on_training_rows(self):
+        """Oracle: columns with tails so heavy that standard scores are all but constant."""
+        rng = np.random.default_rng(0)
+        hidden = rng.normal(size=(150, 3))
+        y = np.sin(2 * hidden[:, 0]) + hidden[:, 1]
+        binarizer = SupervisedBinarizer(8, n_components=16, max_iter=100, random_state=0)
+        heavy = clone(binarizer).fit(np.sinh(4 * hidden), y)
+        plain = clone(binarizer).fit(hidden, y)
+        assert isinstance(heavy.scaler_, NormalQuantiles)
+        assert isinstance(plain.scaler_, StandardScaler)
+        sparse = clone(binarizer).fit(csr_array(np.sinh(4 * hidden)), y)
+        assert isinstance(sparse.scaler_, StandardScaler)
+        again = clone(binarizer).set_params(scaler="quantile").fit(np.sinh(4 * hidden), y)
+        np.testing.assert_array_equal(again.coef_, heavy.coef_)
 
     def test_given_penalty_is_used(self):
         X, y = make_friedman1(50, random_state=0)

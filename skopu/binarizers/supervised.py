@@ -8,6 +8,7 @@ from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 
 from skopu._core.fitting import keep_despite, whole
@@ -17,7 +18,6 @@ from skopu._core.parameters import (
     EARLY_STOPPING,
     NOT_NEGATIVE,
     POSITIVE,
-    SCALER,
     TRAINING,
 )
 from skopu._core.parts import PartsMixin, resolve_part
@@ -98,9 +98,12 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
     loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
         "auto": squared error if y holds floats, cross-entropy of class labels otherwise (whole
         numbers are labels: give quantities as floats).
-    scaler : {"standard", "quantile"} or None, default="standard"
+    scaler : {"auto", "standard", "quantile"} or None, default="auto"
         Scaling of the inputs. "quantile" (normal quantiles clipped to +-3) helps when columns
-        are skewed or have spikes, and can hurt on smooth ones: choose it by validation.
+        are skewed or have spikes, and can hurt on smooth ones. "auto": "quantile" if it leaves a
+        tenth less error than "standard" on training rows held out (see ``encoder_penalty``);
+        "standard" for sparse X, and for ``gradient="exact"``, whose predictions by the mean are
+        good to more digits than that can tell.
     weights : {"real", "binary"}, default="real"
         "binary": every row of W is a row of -1 and 1 times a positive scale. A code then takes
         additions and comparisons only, and W one bit an entry; the price is accuracy.
@@ -213,7 +216,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
     _part_names = ("gradient", "opu", "penalty")
     _carried = ("_unfinished",)
     _parameter_constraints = {
-        **SCALER,
+        "scaler": [StrOptions({"auto", "standard", "quantile"}), None],
         **EARLY_STOPPING,
         **TRAINING,
         "n_bits": COUNT,
@@ -244,7 +247,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
     objective: str | float = "auto"
     gradient: object = "loo"
     loss: str = "auto"
-    scaler: str | None = "standard"
+    scaler: str | None = "auto"
     weights: str = "real"
     weight_optimizer: str = "bop"
     bop_gamma: float = 1e-3
@@ -297,14 +300,18 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
 
         left = self._take_up(rows, loss)
         seeds = left.seeds or draw_seeds(self.random_state, 2)
-        scaler = left.scaler or fit_scaler(self.scaler, rows.X, rows.weights, seeds[0])
-        scaled = rows._replace(X=apply_scaler(scaler, rows.X))
+        scalers = [left.scaler]
+        if left.state is None:
+            names = self._scalings(rows.X)
+            scalers = [fit_scaler(name, rows.X, rows.weights, seeds[0]) for name in names]
+        copies = [rows._replace(X=apply_scaler(scaler, rows.X)) for scaler in scalers]
 
-        def keep(state):
-            self._unfinished = _Left(left.model, seeds, scaler, state)
+        def keep(trained):
+            scaler = scalers[trained.scaling]
+            self._unfinished = _Left(left.model, seeds, scaler, trained.state)
 
         resume = left.state, left.is_whole
-        trained = train_encoder(scaled, loss, device, self, seeds[1], keep, *resume)
+        trained = train_encoder(copies, loss, device, self, seeds[1], keep, *resume)
         # Of a fit that ends well, which this one may still not do.
         self._last_run = self._unfinished._replace(is_whole=True)
         fault = trained.fault
@@ -316,10 +323,21 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
         if trained.coef is None:  # a device that failed before there was anything to keep
             raise fault
         self.n_features_in_ = rows.X.shape[1]
-        self.opu_, self.scaler_, self.loss_ = device, scaler, loss
+        self.opu_, self.loss_, self.scaler_ = device, loss, scalers[trained.scaling]
         self._keep(trained)
         if fault is not None:
             raise keep_despite(fault, self)
+
+    def _scalings(self, X):
+        """Names of the scalings to choose from, the safest first."""
+        from skopu.gradients import resolve_gradient
+
+        if self.scaler != "auto":
+            return [self.scaler]
+        # Without draws the naval set is learned to 1e-6 of the variance after standard scaling and
+        # to 4e-3 after quantiles, which a short training tells the other way round.
+        is_exact = not resolve_gradient(self.gradient).uses_device
+        return ["standard"] if is_exact or issparse(X) else ["standard", "quantile"]
 
     def _go_on_from(self, other, is_whole):
         """Take over what another binarizer left, for a fit with ``warm_start=True``.

@@ -19,12 +19,12 @@ from skopu.losses import LOSSES
 from skopu.objectives import Objective, resolve_kappa
 from skopu.training.autograd_loop import AutogradLoop
 from skopu.training.binary_exact import BinaryExactModel
+from skopu.training.choice import PENALTIES, choose
 from skopu.training.encoders import make_encoder
 from skopu.training.exact_model import ExactModel
 from skopu.training.joint import JointModel
 from skopu.training.needs import check_parts
 from skopu.training.optimizers import share_with_bop
-from skopu.training.penalty import choose_penalty
 from skopu.training.rows import TrainingRows, in_advance, minibatches
 
 MAX_ITER = 1500
@@ -38,10 +38,13 @@ _TAU = 1e-8  # of Bop: gradients below it are rounding
 class TrainedEncoder:
     """What training leaves: weights (k, d), bias (k,), and the record of the run.
 
+    ``scaling`` is the place of the copy that was trained on.
+
     ``fault`` is what stopped the device, and ``state`` what to go on from, as bytes; both may be
     None. A device that failed before the first minibatch leaves no weights.
     """
 
+    scaling: int
     encoder_penalty: float
     penalty_errors: dict
     gradient: object
@@ -55,13 +58,14 @@ class TrainedEncoder:
     state: bytes | None = None
 
 
-def train_encoder(rows, loss, device, settings, seed, keep, resume=None, adds=True):
+def train_encoder(copies, loss, device, settings, seed, keep, resume=None, adds=True):
     """Train an encoder jointly with a readout, through a device or exactly.
 
     Parameters
     ----------
-    rows : Rows
-        With scaled inputs, and targets as ``encode_targets`` makes them.
+    copies : list of Rows
+        With inputs in each scaling that is to be tried, the safest first, and targets as
+        ``encode_targets`` makes them; one copy to go on from an earlier training.
     loss : {"squared_error", "cross_entropy"}
     device : OPUDevice
         Open, and large enough.
@@ -69,7 +73,7 @@ def train_encoder(rows, loss, device, settings, seed, keep, resume=None, adds=Tr
         Anything with the training parameters of ``SupervisedBinarizer`` as attributes.
     seed : int
     keep : callable
-        Is given the state that training leaves, before Ctrl-C can take it away.
+        Is given the ``TrainedEncoder``, before Ctrl-C can take it away.
     resume : bytes or None, default=None
         The ``state`` of an earlier training, to go on from.
     adds : bool, default=True
@@ -83,18 +87,19 @@ def train_encoder(rows, loss, device, settings, seed, keep, resume=None, adds=Tr
     gradient = resolve_gradient(settings.gradient)
     check_parts(gradient, objective, device, settings.learn_gamma)
     seeds = draw_seeds(seed, 6)
-    data = TrainingRows(rows.X, rows.Y, rows.weights, settings, settings.dtype, seeds[1])
-    encoder = make_encoder(rows.X.shape[1], settings, seeds[5]).to(data.start_rows())
-    n_outputs = rows.Y.shape[1]
-    max_iter = _resolve_max_iter(settings, gradient, data.n_rows)
+    data = [TrainingRows(*rows[:3], settings, settings.dtype, seeds[1]) for rows in copies]
+    n_features, n_outputs = copies[0].X.shape[1], copies[0].Y.shape[1]
+    max_iter = _resolve_max_iter(settings, gradient, data[0].n_rows)
     state = _unpack(resume, settings, adds)
     # Two pools of threads that take turns on the same cores wait for each other: the device's
     # product keeps its threads, torch's thin operations get one.
     with restoring(partial(threadpool_limits, 1, user_api="openmp")):
         if state["penalty"] is None:
             n_iter = max(1, min(max_iter // 2, _MAX_CHOICE_ITER))
-            chosen = _choose_penalty(data, n_outputs, objective, settings, n_iter, seeds[4])
+            chosen = _choose(data, n_outputs, objective, settings, n_iter, seeds[4])
             state = {**state, **chosen}
+        data = data[state["scaling"]]
+        encoder = make_encoder(n_features, settings, seeds[5]).to(data.start_rows())
         model = _make_model(encoder, device, gradient, objective, settings, seeds[0], state)
         fault = _start(model, data, n_outputs, seeds[2], state)
         run = None
@@ -102,18 +107,18 @@ def train_encoder(rows, loss, device, settings, seed, keep, resume=None, adds=Tr
             run = _make_loop(model, data, settings, max_iter, seeds[3], state["run"]).run()
         with uninterrupted():
             trained = _trained(model, run, fault, gradient, state)
-            keep(trained.state)
+            keep(trained)
     return trained
 
 
-def _choose_penalty(data, n_outputs, objective, settings, n_iter, seed):
-    """Return the penalty to train with, and the errors of those tried, as parts of a state."""
-    penalty, errors = settings.encoder_penalty, {}
-    if isinstance(penalty, str):
-        penalty, errors = choose_penalty(
-            data, n_outputs, objective, settings, n_iter=n_iter, seed=seed
-        )
-    return {"penalty": float(penalty), "errors": errors}
+def _choose(data, n_outputs, objective, settings, n_iter, seed):
+    """Return the scaling and the penalty to train with, and errors, as parts of a state."""
+    penalty = settings.encoder_penalty
+    penalties = PENALTIES if isinstance(penalty, str) else [penalty]
+    choice = choose(data, penalties, n_outputs, objective, settings, n_iter, seed)
+    # Of a penalty that was given there is nothing to compare.
+    errors = choice.errors if isinstance(penalty, str) else {}
+    return {"scaling": choice.scaling, "penalty": float(choice.penalty), "errors": errors}
 
 
 def _start(model, data, n_outputs, seed, state):
@@ -131,6 +136,7 @@ def _start(model, data, n_outputs, seed, state):
 
 def _trained(model, run, fault, gradient, state):
     facts = {
+        "scaling": state["scaling"],
         "encoder_penalty": state["penalty"],
         "penalty_errors": state["errors"],
         "gradient": gradient,
@@ -167,12 +173,13 @@ def _pack(state):
 def _unpack(state, settings, adds):
     """Return what an earlier training left, or the state of one that has not begun."""
     if state is None:
-        return {"penalty": None, "errors": {}, "run": None, "model": None, "n_passes": 0}
+        new = {"penalty": None, "errors": {}, "run": None, "model": None, "n_passes": 0}
+        return {**new, "scaling": 0}
     place = resolve_torch_device(settings.torch_device)
     state = torch.load(io.BytesIO(state), map_location=place, weights_only=True)
     if state["run"] is not None:
         state["run"]["is_finished"] &= adds
-    return state
+    return {**state, "scaling": 0}  # of the one copy that it goes on with
 
 
 def _resolve_max_iter(settings, gradient, n_rows):
