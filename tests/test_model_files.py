@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from test_common import ESTIMATORS, small_pipeline
 
-from skopu import OPUKernelRidge
+from skopu import CrossFittedOPURegressor, OPUKernelRidge
 from skopu.deploy import list_trusted, load_model, save_model
 
 skops = pytest.importorskip("skops.io")
@@ -41,6 +41,14 @@ def test_every_estimator(estimator, tmp_path):
 
 def test_a_pipeline(tmp_path):
     check_round_trip(small_pipeline().fit(X, y), X, tmp_path / "model.skops")
+
+
+@pytest.mark.parametrize("opu", [None, "simulated"])
+def test_an_ensemble_with_trees(opu, tmp_path):
+    """On a target with jumps leaves and splits are in use; a device sees splits alone."""
+    model = CrossFittedOPURegressor(8, cv=2, max_iter=20, trees=True, opu=opu, random_state=0)
+    model.fit(X, np.floor(y / 4))
+    check_round_trip(model, X, tmp_path / "model.skops")
 
 
 def test_types_that_are_trusted_exist():

@@ -120,6 +120,17 @@ def test_classifiers(name, labels):
         check_close(scores, expected)
 
 
+@pytest.mark.parametrize("outputs", [slice(0, 1), slice(None)], ids=["one", "two"])
+def test_trees_of_an_ensemble(outputs):
+    """Splits are read by forms, leaves by tables; on a target with jumps both are in use."""
+    jumps = np.column_stack([np.floor(y / 4), (X[:, 0] > 0.5) + 2 * (X[:, 1] > 0.3)])[:, outputs]
+    model = cross_fitted(skopu.CrossFittedOPURegressor, trees=True).fit(X, jumps)
+    assert {part.kind for part in model._trees_} > {"splits"}
+    for rows in (X, X.astype(np.float32)):
+        (found,) = session_of(model, rows).run(None, {"X": rows})
+        check_close(found, model.predict(rows))
+
+
 def test_new_rows_outside_the_range():
     """Quantiles end at the smallest and largest value, and a spike goes no further."""
     model = REGRESSORS["cross-fitted"].fit(X, y)

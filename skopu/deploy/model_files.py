@@ -19,7 +19,13 @@ skopu.binarizers.tree.TreeBinarizer
 skopu.binarizers.tree_bits.LeafBits
 skopu.binarizers.tree_bits.SplitBits
 skopu.cross_fitted.classifier.CrossFittedOPUClassifier
+skopu.cross_fitted.conformal.Residuals
+skopu.cross_fitted.fold_models.FoldForms
+skopu.cross_fitted.optical_readout.OpticalReadout
 skopu.cross_fitted.regressor.CrossFittedOPURegressor
+skopu.cross_fitted.shown_codes.EncoderCode
+skopu.cross_fitted.shown_codes.SplitCode
+skopu.cross_fitted.trees.TreePart
 skopu.devices.meter.Meter
 skopu.devices.optics.anchors.AnchorRetrieval
 skopu.devices.optics.camera.Camera

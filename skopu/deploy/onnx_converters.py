@@ -55,7 +55,12 @@ def convert_end_to_end(graph, model):
 
 
 def convert_cross_fitted(graph, model):
-    """Add up the forms of all encoders in use."""
+    """Add up the forms of all encoders in use, and what trees say."""
+    if model._optical_ is not None:
+        raise IncompatiblePartsError(
+            f"this {type(model).__name__} predicts from a device's answers, which an ONNX model "
+            "cannot ask for: fit one with opu=None."
+        )
     order = np.argsort(model.encoder_scaler_, kind="stable")
     groups = []
     for number, scaler in enumerate(model.scalers_):
@@ -68,7 +73,12 @@ def convert_cross_fitted(graph, model):
             groups.append(parts.halved_tanh(graph, graph.X, scaler, *encoders))
     c = groups[0] if len(groups) == 1 else graph("Concat", *groups, axis=0)
     form = (np.asarray(part[order], dtype=np.float64) for part in (model.linear_, model.pairs_))
-    finish(graph, model, graph("Add", parts.forms_of_encoders(graph, c, tuple(form)), model.bias_))
+    total = graph("Add", parts.forms_of_encoders(graph, c, tuple(form)), model.bias_)
+    if model._trees_:
+        X = parts.scaled(graph, graph.X, model.scalers_[0])
+        for part in model._trees_:
+            total = graph("Add", total, parts.tree_values(graph, X, part))
+    finish(graph, model, total)
 
 
 def finish(graph, model, outputs):

@@ -5,7 +5,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 # What runtimes of the last years read.
-_OPSET = 17
+_OPSET = {"": 17, "ai.onnx.ml": 3}
 
 
 def register_converters():

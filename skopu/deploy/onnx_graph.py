@@ -49,6 +49,17 @@ class Graph:
         """Add the cast to whole numbers."""
         return self("Cast", values, to=self._types.INT64)
 
+    def forest(self, X, **attributes):
+        """Add trees; arrays of whole numbers become lists, others tensors of float64."""
+        for name, values in attributes.items():
+            if name.endswith("_as_tensor"):
+                double = self._types.DOUBLE
+                attributes[name] = self._helper.make_tensor(name, double, values.shape, values)
+            elif isinstance(values, np.ndarray):
+                attributes[name] = values.tolist()
+        found = self("TreeEnsembleRegressor", X, op_domain="ai.onnx.ml", op_version=3, **attributes)
+        return self.as_double(found)  # trees answer in single precision
+
     def give(self, values, number=0):
         """Make values an output, of the type that the operator's has."""
         output = self._operator.outputs[number]

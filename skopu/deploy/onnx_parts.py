@@ -94,6 +94,43 @@ def forms_of_encoders(graph, c, form):
     return graph("Transpose", values, perm=[1, 0])
 
 
+def tree_values(graph, X, part):
+    """Return what a ``TreePart`` adds (n, q): a form of split bits, or a table of leaves."""
+    if part.kind == "splits":
+        columns = graph("Gather", X, part.bits.columns, axis=1)
+        bits = graph.as_double(graph("LessOrEqual", columns, part.bits.thresholds))
+        return form_values(graph, bits, part.whole)
+    # Forests compare rows in single precision with cuts in double.
+    return graph.forest(graph.as_double(graph.as_single(X)), **_forest(part.bits, part.whole))
+
+
+def _forest(bits, table):
+    """Return the attributes of ONNX's trees whose leaves add up to rows of a table (k, q)."""
+    trees = [grown.tree_ for grown in bits.forest.estimators_]
+    number = np.repeat(np.arange(len(trees)), [tree.node_count for tree in trees])
+    node = np.concatenate([np.arange(tree.node_count) for tree in trees])
+    left, right, column, cut = (
+        np.concatenate([getattr(tree, name) for tree in trees])
+        for name in ("children_left", "children_right", "feature", "threshold")
+    )
+    leaf = np.flatnonzero(left < 0)  # in the order of the table
+    n_outputs = table.shape[1]
+    return {
+        "nodes_treeids": number,
+        "nodes_nodeids": node,
+        "nodes_featureids": column.clip(0),
+        "nodes_values_as_tensor": cut,
+        "nodes_modes": np.where(left < 0, "LEAF", "BRANCH_LEQ").tolist(),
+        "nodes_truenodeids": left.clip(0),
+        "nodes_falsenodeids": right.clip(0),
+        "target_treeids": np.repeat(number[leaf], n_outputs),
+        "target_nodeids": np.repeat(node[leaf], n_outputs),
+        "target_ids": np.tile(np.arange(n_outputs), len(leaf)),
+        "target_weights_as_tensor": np.asarray(table).ravel() / np.sqrt(len(trees)),
+        "n_targets": n_outputs,
+    }
+
+
 def features_of_codes(graph, codes, features):
     """Return the features (n, D) of a fitted ``OPURandomFeatures`` whose matrix is known."""
     gamma = np.broadcast_to(np.square(features.gamma_), (features._n_features_out,))
