@@ -22,6 +22,8 @@ from skopu import (
     OPURandomFeatures,
     SupervisedBinarizer,
 )
+from skopu.cross_fitted.importances import importances
+from skopu.cross_fitted.trees import predict_part
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 6)) * [1, 1, 3, 1, 1, 0]
@@ -32,7 +34,7 @@ SMOOTH = [
     OPUKernelRidge(kernel="rbf", kernel_approximation="fourier", n_components=40, random_state=0),
     OPUKernelRidge(kernel="poly", degree=2, alpha=1.0),
     EndToEndOPURegressor(EXACT, prediction="mean", random_state=0),
-    CrossFittedOPURegressor(8, cv=2, max_iter=40, scaler="standard", random_state=0),
+    CrossFittedOPURegressor(8, cv=2, max_iter=40, scaler="standard", trees=False, random_state=0),
 ]
 
 
@@ -142,3 +144,23 @@ def test_a_linear_readout_has_coefficients_of_its_columns():
     ridge = chain.fit(X, y)[-1]
     assert ridge.coef_.shape == (16,)
     assert not hasattr(ridge, "feature_importances_")
+
+
+def test_trees_add_their_variance():
+    """Oracle: what the trees of an ensemble predict, and where they split."""
+    data = np.random.default_rng(1)
+    rows = data.uniform(-1, 1, size=(300, 4))
+    target = np.where(rows[:, 2] > 0.3, 1.0, -1.0)
+    model = CrossFittedOPURegressor(8, cv=2, max_iter=20, random_state=0).fit(rows, target)
+    whole, copies = model.feature_importances_, [s.transform(rows) for s in model.scalers_]
+    assert whole.argmax() == 2
+    trees, parts = np.zeros(4), model._trees_
+    assert parts
+    for kind in {part.kind for part in parts}:
+        own = [part for part in parts if part.kind == kind]
+        predicted = sum(predict_part(kind, p.bits, p.whole, copies[0]) for p in own)
+        trees += predicted.var() * np.mean([p.bits.shares(4) for p in own], axis=0)
+    model._trees_ = []
+    standard = (target - target.mean()) / target.std()
+    encoders = importances(copies, model, standard[:, None], np.ones(300))
+    np.testing.assert_allclose(whole, encoders + trees, rtol=1e-6)

@@ -38,6 +38,10 @@ class SplitBits(NamedTuple):
         """Number of splits."""
         return len(self.columns)
 
+    def shares(self, n_columns):
+        """Return each column's share (n_columns,) of the gains."""
+        return np.bincount(self.columns, self.gains, n_columns)
+
     def attributes(self):
         """Return what the binarizer shows of them."""
         return {f"{name}_": part for name, part in self._asdict().items()}
@@ -78,6 +82,10 @@ class LeafBits:
     def n_splits(self):
         """Number of splits of all trees."""
         return self.n_bits - len(self._places)
+
+    def shares(self, n_columns):
+        """Return each column's share (n_columns,) of the gains."""
+        return self.forest.feature_importances_
 
     def attributes(self):
         """Return what the binarizer shows of them."""

@@ -43,7 +43,7 @@ class CrossFittedOPUClassifier(GroupedFit, LabelFit, ProbabilisticClassifier, Cr
     trees : bool or "auto", default="auto"
         Whether trees are candidates too: the splits of a boosted ensemble and the leaves of two
         forests, grown in every fold on the rows that it does not hold out, and read as codes of
-        encoders are; a device is shown splits. "auto": for dense X of at least 200 different rows.
+        encoders are; a device is shown splits. "auto": for dense X of at least 100 different rows.
     prediction : {"mean", "draws", "threshold"}, default="mean"
         "mean": in closed form, without a device. Otherwise the codes of some encoders go through
         ``opu``, and a readout is fitted to what it answers: to averages over ``n_draws`` seeded

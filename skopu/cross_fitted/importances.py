@@ -1,14 +1,19 @@
 """How much each column matters to an ensemble."""
 
+import numpy as np
 from scipy.special import expit
 from sklearn.utils.extmath import safe_sparse_dot
 
+from skopu.cross_fitted.trees import predict_part
 from skopu.forms.importances import deviations, encoder_gradients, few_rows, mean_squares
 from skopu.forms.quadratic import QuadraticForm
 
 
 def importances(copies, model, Y, weights):
     """Return the importances (d,): a step of one standard deviation in each scaling at once.
+
+    Steps of trees have no gradient. They add the variance of what they predict, which is a
+    straight line's mean squared gradient, by the gains of their splits.
 
     Parameters
     ----------
@@ -35,4 +40,10 @@ def importances(copies, model, Y, weights):
             total = total + encoder_gradients(one, p, W) * spreads[scaler]
         return total / units[:, None, None]
 
-    return mean_squares(gradients, weights[chosen], copies[0].shape[1])
+    found = mean_squares(gradients, weights[chosen], copies[0].shape[1])
+    for kind in {part.kind for part in model._trees_}:
+        own = [part for part in model._trees_ if part.kind == kind]
+        predicted = sum(predict_part(kind, part.bits, part.whole, parts[0]) for part in own)
+        variance = np.square(deviations(predicted, weights[chosen]) / units).sum()
+        found += variance * np.mean([part.bits.shares(len(found)) for part in own], axis=0)
+    return found

@@ -68,7 +68,7 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
     trees : bool or "auto", default="auto"
         Whether trees are candidates too: the splits of a boosted ensemble and the leaves of two
         forests, grown in every fold on the rows that it does not hold out, and read as codes of
-        encoders are; a device is shown splits. "auto": for dense X of at least 200 different rows.
+        encoders are; a device is shown splits. "auto": for dense X of at least 100 different rows.
     prediction : {"mean", "draws", "threshold"}, default="mean"
         "mean": in closed form, without a device. Otherwise the codes of some encoders go through
         ``opu``, and a readout is fitted to what it answers: to averages over ``n_draws`` seeded
@@ -111,7 +111,7 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
     feature_importances_ : ndarray of shape (n_features,)
         Mean over training rows (at most 512) of the squared gradient of the prediction, in
         standard deviations of the target for a step of one in each scaling of the column; summed
-        over outputs.
+        over outputs. Trees add the variance of what they predict, by the gains of their splits.
     candidates_ : dict of lists
         What was chosen from, as columns for ``pandas.DataFrame``: kind ("net" or "ridge"),
         encoders (their scaler and strengths), alpha (relative to the trace of the kernel),
