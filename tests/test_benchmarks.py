@@ -99,6 +99,37 @@ def _check_command(command):
         assert any(f'"{option}"' in path.read_text() for path in folder.glob("*.py")), command
 
 
+def test_verdicts_follow_the_intervals(monkeypatch):
+    """Oracle: means 1 and 2, deviations 0.1 or 1, by hand; a single figure decides nothing."""
+    monkeypatch.syspath_prepend(str(FOLDER / "reproductions"))
+    from fits import verdict
+
+    low, high, wide = [0.9, 1.0, 1.1], [1.9, 2.0, 2.1], [1.0, 2.0, 3.0]
+    assert verdict(high, low) == verdict(high, low, by=0.7) == "reproduced"
+    assert verdict(low, high) == verdict(high, low, by=1.3) == "refuted"
+    assert verdict(high, low, by=0.9) == verdict(wide, low) == "undecided"
+    assert verdict([2.0], [1.0]) == "undecided"
+
+
+@pytest.mark.usefixtures("importable")
+def test_relax_is_unbiased_whatever_its_network():
+    """Oracle: enumeration of all codes; 20,000 estimates, the false-alarm rate of the suite."""
+    import torch
+    from relax import Relax
+    from test_gradients import Case, largest_t, threshold
+
+    from skopu.losses import SquaredError
+
+    case = Case(SquaredError(), 1.0)
+    with torch.random.fork_rng():
+        relax = Relax(3, n_bits=6)
+    source = torch.Generator().manual_seed(0)
+    for parameter in relax.network.double().parameters():
+        parameter.data.normal_(generator=source)
+    estimates = case.estimates(relax, 1.0, 20_000)
+    assert largest_t(estimates, case.exact_gradient(1.0)) < threshold(6)
+
+
 @pytest.mark.usefixtures("importable")
 def test_every_mutation_can_still_be_made():
     """Oracle: the source, which holds each text once, and the tests, which hold each name."""

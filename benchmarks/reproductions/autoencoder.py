@@ -31,6 +31,7 @@ SEEDS = (0, 1, 2)
 RATES = {1e-2: 2000, 1e-3: 6000}  # minibatches: a tenth of the rate takes longer
 NOISE = 0.1
 REPORT_GAMMA, REPORT_BETAS = 1e-5, (0.99, 0.999)
+SHARES = (0.03, 0.1, 0.3, 1.0)  # of the training
 AE, REAL, ADAM, BOP = "AE", "real weights, binary code", "BAE (Adam)", "BAE (Bop)"
 KINDS = {
     AE: ("relu", {"weights": "real"}),
@@ -58,19 +59,31 @@ def restore(trained, X, activation):
     return np.tanh(X)
 
 
-def decibels(kind, rate, seed, noise=NOISE, **others):
-    """Peak signal-to-noise ratio of the restored rows and of the noisy ones."""
+def fit(kind, rate, seed, noise=NOISE, **others):
+    """Return the trained network."""
     activation, settings = KINDS[kind]
-    X, clean, noisy, *_ = split(seed, noise)
+    X = split(seed, noise)[0]
     settings = BinaryAutoencoder(
         64, noise=noise, learning_rate=rate, max_iter=RATES[rate], **settings, **others
     )
-    trained = train_autoencoder(X, np.ones(len(X)), settings, seed, activation)
-    # The range of the rows is 2, so the peak is 4.
-    errors = [
-        np.mean((clean - other) ** 2) for other in (restore(trained, noisy, activation), noisy)
-    ]
+    return train_autoencoder(X, np.ones(len(X)), settings, seed, activation)
+
+
+def judge(trained, kind, seed, noise=NOISE):
+    """Peak signal-to-noise ratio of the restored rows and of the noisy ones."""
+    _, clean, noisy, *_ = split(seed, noise)
+    restored = restore(trained, noisy, KINDS[kind][0])
+    return to_decibels([np.mean((clean - other) ** 2) for other in (restored, noisy)])
+
+
+def to_decibels(errors):
+    """Peak signal-to-noise ratios of mean squared errors: the range of rows is 2, the peak 4."""
     return 10 * np.log10(4 / np.array(errors))
+
+
+def decibels(kind, rate, seed, noise=NOISE):
+    """Peak signal-to-noise ratio of the restored rows and of the noisy ones."""
+    return judge(fit(kind, rate, seed, noise), kind, seed, noise)
 
 
 def ratio_table(bar):
@@ -92,14 +105,20 @@ def ratio_table(bar):
 
 def report_table(bar):
     """Markdown table with the report's own settings: gamma 1e-5, Adam (.99, .999), rate 1e-3."""
-    lines = ["| network | dB |", "|---|---:|"]
+    heads = [f"training, at {share:.0%}" for share in SHARES]
+    lines = [f"| network | {' | '.join(heads)} | held out |", "|---|" + "---:|" * (len(heads) + 1)]
     with patch("skopu.training.optimizers._BETAS", REPORT_BETAS):
         for kind in (AE, ADAM, BOP):
             found = []
             for seed in SEEDS:
-                found.append(decibels(kind, 1e-3, seed, gamma=REPORT_GAMMA)[0])
+                trained = fit(kind, 1e-3, seed, gamma=REPORT_GAMMA)
+                losses = trained.history["loss"]
+                places = [round(share * (len(losses) - 1)) for share in SHARES]
+                curve = to_decibels([losses[place] for place in places])
+                found.append([*curve, judge(trained, kind, seed)[0]])
                 bar.update()
-            lines.append(f"| {kind} | {np.mean(found):.2f} ± {np.std(found):.2f} |")
+            cells = [f"{v.mean():.2f} ± {v.std():.2f}" for v in np.transpose(found)]
+            lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
