@@ -141,6 +141,13 @@ MUTANTS = [
         ("test_gradients.py::test_rebar_has_a_baseline",),
     ),
     Mutant(
+        "slopes of REBAR that are not numbers where bits are settled",
+        "skopu/gradients/relaxations.py",
+        "uniforms.clamp_max(largest)",
+        "uniforms",
+        ("test_gradients.py::test_rebar_survives_bits_that_are_all_but_settled",),
+    ),
+    Mutant(
         "row weights are ignored in the temperature",
         "skopu/_core/temperature.py",
         "codes], weights=weights)",

@@ -256,6 +256,21 @@ def test_rebar_has_a_baseline(eta, kappa):
     torch.testing.assert_close(found, expected)
 
 
+def test_rebar_survives_bits_that_are_all_but_settled():
+    """Oracle: a relaxed code lies on its code's side of one half, and has a slope.
+
+    A bit of probability 1 - 1e-7 that came out 0 leaves its uniform between p and 1, which float32
+    rounds to 1: noise without end, whose slope was not a number.
+    """
+    logits = torch.full((1, 1), 16.0, requires_grad=True)
+    uniforms = REBAR._given(logits, torch.zeros(1, 1, 1), torch.full((1, 1, 1), 0.9))
+    assert uniforms.item() == 1
+    relaxed = gumbel_sigmoid(logits, uniforms, 0.5)
+    (slope,) = torch.autograd.grad(relaxed.sum(), logits)
+    assert 0 <= relaxed.item() < 0.5
+    assert slope.isfinite().all()
+
+
 def test_one_draw_by_hand():
     """Oracle: equation 7 written out: cost times z - p."""
     logits = torch.tensor([[0.3, -1.0]], dtype=torch.float64, requires_grad=True)

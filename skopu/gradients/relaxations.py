@@ -21,7 +21,9 @@ def sigmoid_surrogate(logits, temperature):
 def logistic_noise(uniforms):
     r"""Return :math:`\log(1 - u) - \log u`, such that :math:`l + g > 0` where u < sigma(l)."""
     smallest = torch.finfo(uniforms.dtype).tiny
-    return torch.log1p(-uniforms) - torch.log(uniforms.clamp_min(smallest))
+    # Draws are below 1; uniforms made from a probability near 1 may be rounded to it.
+    largest = 1 - torch.finfo(uniforms.dtype).eps / 2
+    return torch.log1p(-uniforms.clamp_max(largest)) - torch.log(uniforms.clamp_min(smallest))
 
 
 def gumbel_sigmoid(logits, uniforms, temperature):
