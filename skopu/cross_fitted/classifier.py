@@ -53,8 +53,8 @@ class CrossFittedOPUClassifier(GroupedFit, LabelFit, ProbabilisticClassifier, Cr
     n_components : int, default=4096
         D, features of each code.
     n_codes : int, default=8
-        J, most codes that are shown, each of ``n_bits`` bits: a row takes J passes, for "draws"
-        times ``n_draws``, in ``fit`` and in ``predict``. There are fewer if fewer encoders help.
+        J, most codes that are shown, of ``n_bits`` bits, or 256 splits of trees: a row takes J
+        passes, for "draws" times ``n_draws`` but for splits, in ``fit`` and in ``predict``.
     n_draws : int, default=10
         S, draws of each code.
     warm_start : bool, default=False

@@ -33,16 +33,17 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
        codes through one device), its alpha searched for among powers of a thousand, judged on
        rows that neither encoder nor readout has seen. The same is done with the best encoders of
        each scaling.
-    3. Encoders with their forms and readouts are averaged by greedy forward selection on the
-       predictions of rows left out [1]_. The chosen readouts are solved once more on all rows.
+    3. Encoders with their forms and readouts, and trees with theirs, are averaged by greedy forward
+       selection on the predictions of rows left out [1]_. The chosen readouts are solved once more
+       on all rows.
 
-    The result is a sum of quadratic forms of the encoders' bits; no training row is kept. Nothing
-    of this takes a pass. With ``prediction="draws"`` or "threshold" there is a fourth step:
+    The result is a sum of quadratic forms of bits and tables of leaves; no training row is kept.
+    Nothing of this takes a pass. With ``prediction="draws"`` or "threshold" there is a fourth step:
 
-    4. Encoders of different folds, scalings and strengths, ``n_codes`` in number, show their codes
-       to the device, and one readout is fitted to all answers together. Its alpha is judged in
-       each fold by the codes of encoders, and a readout, that have not seen the fold's rows. (So
-       are ``validation_error_`` and intervals, by fewer codes than predictions have.)
+    4. Encoders of different folds, scalings and strengths, and trees, ``n_codes`` in number, show
+       their codes to the device, and one readout is fitted to all answers together. Its alpha is
+       judged in each fold by codes, and a readout, that have not seen the fold's rows. (So are
+       ``validation_error_`` and intervals, by fewer codes than predictions have.)
 
     Parameters
     ----------
@@ -78,8 +79,8 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
     n_components : int, default=4096
         D, features of each code.
     n_codes : int, default=8
-        J, most codes that are shown, each of ``n_bits`` bits: a row takes J passes, for "draws"
-        times ``n_draws``, in ``fit`` and in ``predict``. There are fewer if fewer encoders help.
+        J, most codes that are shown, of ``n_bits`` bits, or 256 splits of trees: a row takes J
+        passes, for "draws" times ``n_draws`` but for splits, in ``fit`` and in ``predict``.
     n_draws : int, default=10
         S, draws of each code.
     warm_start : bool, default=False
@@ -113,7 +114,8 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
         standard deviations of the target for a step of one in each scaling of the column; summed
         over outputs. Trees add the variance of what they predict, by the gains of their splits.
     candidates_ : dict of lists
-        What was chosen from, as columns for ``pandas.DataFrame``: kind ("net" or "ridge"),
+        What was chosen from, as columns for ``pandas.DataFrame``: kind ("net", "ridge", or one of
+        trees),
         encoders (their scaler and strengths), alpha (relative to the trace of the kernel),
         error (mean squared error of rows left out, standardised targets) and share in the
         average.
