@@ -344,6 +344,8 @@ class TestFaults:
         calibrate(machine, 16, 5, path=tmp_path / "c.npz")
         assert [file.name for file in tmp_path.iterdir()] == ["c.npz"]
 
+    # Old releases of numpy leave their zip file half closed when the disk is full.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_a_disk_that_is_full_at_the_end(self, tmp_path, expected):
         """The device is there all the same; and so is what was measured, after an error."""
         path = tmp_path / "c.npz"
@@ -356,6 +358,8 @@ class TestFaults:
         assert got.value.calibration.n_done == 1024
         assert not path.exists()
 
+    # Old releases of numpy leave their zip file half closed when the disk is full.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_a_file_is_replaced_as_a_whole(self, tmp_path, expected):
         """Oracle: the file before, byte by byte, when the disk is full while it is written."""
         path = tmp_path / "c.npz"

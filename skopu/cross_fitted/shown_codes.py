@@ -49,7 +49,7 @@ class SplitCode(NamedTuple):
     fold: int
     bits: Any
 
-    thresholds = THRESHOLD
+    thresholds = THRESHOLD  # type: ignore[misc]
 
     @property
     def n_bits(self):
