@@ -34,7 +34,7 @@ class REBAR(GradientEstimator):
     The paper learns eta and T by the gradient of the variance; fixed ones do here, since
     ``Quadratic`` has far less variance with nothing to learn by gradient, and without the
     matrix. RELAX (Grathwohl et al., 2018), which learns a network in the place of
-    :math:`c(\zeta)`, is not among the estimators.
+    :math:`c(\zeta)`, is not among the estimators: it came to the variance of this one.
 
     References
     ----------
