@@ -152,9 +152,12 @@ def check_rows(model, X, found, scale):
     for method, answer in found.items():
         axis = answer.ndim - 2 if method == "bit_probabilities" else 0  # of several encoders
         assert answer.shape[axis] == n, method
-        assert answer.dtype.kind not in "fc" or np.isfinite(answer).all(), method
+        # With fewer rows than a coverage asks for, an interval has no end: that is its answer.
+        is_endless = method == "predict_interval" and np.isinf(answer).any()
+        if answer.dtype.kind in "fc":
+            assert not np.isnan(answer).any() if is_endless else np.isfinite(answer).all(), method
         one = dense(getattr(model, method)(X.iloc[:1] if hasattr(X, "iloc") else X[:1]))
-        if answer.dtype.kind != "f":
+        if answer.dtype.kind != "f" or is_endless:
             np.testing.assert_array_equal(one, answer.take([0], axis))
             continue
         # The coefficients of nearly dependent rows may be 1e9 times what is predicted.
