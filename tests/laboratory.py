@@ -283,6 +283,8 @@ def process_state():
 def changed(before):
     """Names of what is no longer as ``process_state`` found it; new libraries may have come."""
     now = process_state()
+    # A library that is loaded on the way may add filters of its own, for its own warnings.
+    now["warnings"] = [kept for kept in now["warnings"] if kept in before["warnings"]]
     return [name for name in before if now[name] != before[name]]
 
 

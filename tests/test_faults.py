@@ -170,6 +170,8 @@ class TestLaboratory:
     ``python benchmarks/faults.py`` draws thousands.
     """
 
+    # Ctrl-C in the callback of a weak reference is swallowed by Python itself, and the fit goes on.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     @pytest.mark.parametrize("seed", range(2))
     @pytest.mark.parametrize("kind", QUICK)
     def test_battery(self, kind, seed):

@@ -22,6 +22,9 @@ from skopu import SupervisedBinarizer
 from skopu._core.interrupts import Interrupts, restoring, uninterrupted
 from skopu.exceptions import InterruptedFitWarning
 
+# Ctrl-C in the callback of a weak reference is swallowed by Python itself, and the fit goes on.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 # Interrupted fits of each kind. In the suite a few; before a release
 # SKOPU_INTERRUPTS=500 pytest tests/test_interrupts.py
 N_INTERRUPTS = int(os.environ.get("SKOPU_INTERRUPTS", "4"))
