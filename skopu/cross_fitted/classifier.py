@@ -40,26 +40,8 @@ class CrossFittedOPUClassifier(GroupedFit, LabelFit, ProbabilisticClassifier, Cr
     batch_size : int or "auto", default="auto"
         Rows in a minibatch; the whole training part of a fold if it has fewer. "auto": a 64th
         of it, from 64 to 128.
-    trees : bool or "auto", default="auto"
-        Whether trees are candidates too: the splits of a boosted ensemble and the leaves of two
-        forests, grown in every fold on the rows that it does not hold out, and read as codes of
-        encoders are; a device is shown splits. "auto": for dense X of at least 100 different rows.
-    prediction : {"mean", "draws", "threshold"}, default="mean"
-        "mean": in closed form, without a device. Otherwise the codes of some encoders go through
-        ``opu``, and a readout is fitted to what it answers: to averages over ``n_draws`` seeded
-        draws of each code, or to the most probable code, one pass.
-    opu : {"simulated"}, OPUDevice or None, default="simulated"
-        The device, for "draws" and "threshold".
-    n_components : int, default=4096
-        D, features of each code.
-    n_codes : int, default=8
-        J, most codes that are shown, of ``n_bits`` bits, or 256 splits of trees: a row takes J
-        passes, for "draws" times ``n_draws`` but for splits, in ``fit`` and in ``predict``.
-    n_draws : int, default=10
-        S, draws of each code.
-    warm_start : bool, default=False
-        Complete a fit that the device, its budget or Ctrl-C has cut short after the training,
-        with what was answered by then, if rows and parameters are the same.
+    trees, prediction, opu, n_components, n_codes, n_draws, warm_start
+        As in :class:`CrossFittedOPURegressor`.
     torch_device : str, default="cpu"
         Where torch computes: "cpu", "cuda", or "auto", a graphics card where there is one.
     random_state : int, RandomState instance or None, default=None
