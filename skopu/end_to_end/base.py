@@ -285,7 +285,7 @@ class EndToEnd(PartsMixin, Documented):
         return self.binarizer_._probabilities(X)
 
     def _mean_form(self):
-        """Return the readout as a form of the bits, for means and for draws; no features are made."""
+        """Return the readout as a form of the bits, which means and draws are predicted by."""
         if self._mean_form_ is not None:
             return self._mean_form_
         self._check_device(self.features_.opu_, self.features_)
