@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 DOC = HERE.parent / "doc"
 OWN, OTHER, FIRST = "#0072B2", "#777777", "#D55E00"
 # Machines that people use; the others are of this package, or codes it compares with.
-_PEERS = re.compile(r"GP|KernelRidge|Gradient|Fourier|MLP")
+_PEERS = re.compile(r"GP|KernelRidge|Gradient|Fourier|MLP|CatBoost|xRFM")
 
 
 def read_table(path, title):

@@ -2,9 +2,15 @@
 
 import json
 import os
+import re
+import sys
+import tomllib
 import warnings
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from itertools import product
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -14,7 +20,13 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import GridSearchCV, KFold, train_test_split
+from sklearn.model_selection import (
+    GridSearchCV,
+    KFold,
+    ParameterSampler,
+    cross_val_predict,
+    train_test_split,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -29,6 +41,7 @@ from skopu.comparison.methods import (
     make_estimator,
 )
 from skopu.comparison.peers import (
+    AveragedKernelRidge,
     QuantileInputs,
     RBFGaussianProcess,
     SignedTargetsClassifier,
@@ -296,9 +309,13 @@ def test_every_method_fits_both_tasks(name, data_set):
     """Oracle: guessing. The mean has error 1, give or take; a guessed class of iris 2/3."""
     record = fit_once(load_bundled(data_set), name, METHODS[name], TINY, seed=0)
     assert record.failure is None
+    if record.left_out:
+        assert METHODS[name].needs
+        return
     assert 0 <= record.error < (1.5 if data_set == "diabetes" else 0.7)
-    without = ("kernel-ridge", "kernel-ridge-quantile", "fourier", "gp", "gp-binary")
-    assert (record.n_passes is None) == (name in (*without, "boosting", "mlp"))
+    assert record.cpu_seconds >= 0
+    peers = ("fourier", "gp", "boosting", "mlp", "catboost", "xrfm", "realmlp")
+    assert (record.n_passes is None) == name.startswith(("kernel-ridge", *peers))
     assert (record.n_passes == 0) == (name in ("cross-fitted", "exact"))
 
 
@@ -341,6 +358,116 @@ def test_tuned_kernel_ridge_chooses_as_grid_search_does():
     search = GridSearchCV(model, grid, scoring="neg_mean_squared_error", cv=folds).fit(X, y)
     chosen = TunedKernelRidge(random_state=3).fit(X, y).best_params_
     assert chosen == pytest.approx(search.best_params_)
+
+
+def test_averaged_kernel_ridge_is_the_average_it_chose():
+    """Oracle: the greedy choice and the fits, made by scikit-learn's KernelRidge on the same
+    folds; of the quantiles, the scaling of the package's encoders."""
+    X, y = load_diabetes(return_X_y=True)
+    X, y = StandardScaler().fit_transform(X)[:150], y[:150] / y.std()
+    model = AveragedKernelRidge(random_state=3).fit(X[:90], y[:90])
+    quantiles = QuantileInputs(KernelRidge()).fit(X[:90], y[:90]).scaler_.transform
+    copies = [(X[:90], X[90:]), (quantiles(X[:90]), quantiles(X[90:]))]
+    folds = KFold(5, shuffle=True, random_state=3)
+    alphas, gammas = np.logspace(-10, 1, 12), 2.0 ** np.arange(-5, 3) / X.shape[1]
+    left_out, outside = [], []
+    for (rows, others), gamma, alpha in product(copies, gammas, alphas):
+        ridge = KernelRidge(kernel="rbf", gamma=gamma, alpha=alpha)
+        left_out.append(cross_val_predict(ridge, rows, y[:90], cv=folds))
+        outside.append(ridge.fit(rows, y[:90]).predict(others))
+    picks = []
+    for _ in range(25):
+        sums = np.sum([left_out[i] for i in picks], axis=0)
+        averages = (sums + np.array(left_out)) / (len(picks) + 1)
+        picks.append(int(np.argmin(np.square(averages - y[:90]).mean(axis=1))))
+    expected = np.mean([outside[i] for i in picks], axis=0)
+    np.testing.assert_allclose(model.predict(X[90:]), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_process_with_a_scale_a_column_finds_the_column_that_matters():
+    """Oracle: the target, which is a function of the first of three columns."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 3))
+    y = np.sin(2 * X[:, 0]) + 0.1 * rng.standard_normal(80)
+    scales = {}
+    for by_column in (False, True):
+        model = RBFGaussianProcess(by_column).fit(X[:60], y[:60])
+        scales[by_column] = np.atleast_1d(model.process_.kernel_.k1.k2.length_scale)
+        scales[by_column, "error"] = np.mean((model.predict(X[60:]) - y[60:]) ** 2)
+    assert len(scales[False]) == 1
+    assert scales[True][1:].min() > 10 * scales[True][0]
+    assert scales[True, "error"] < 0.5 * scales[False, "error"]
+
+
+class StandIn(BaseEstimator):
+    """Stands for an estimator of another package: prints, warns, predicts a column."""
+
+    def __init__(self, **settings):
+        self.settings = settings
+
+    def get_params(self, deep=True):
+        return self.settings
+
+    def fit(self, X, y):
+        print("round 1")
+        warnings.warn("for programmers", DeprecationWarning, stacklevel=1)
+        self.labels_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full((len(X), 1), self.labels_[0])
+
+
+PACKAGES = {
+    "catboost": ("CatBoostRegressor", "CatBoostClassifier"),
+    "pytabkit": (
+        *("XRFM_D_Regressor", "XRFM_D_Classifier"),
+        *("RealMLP_TD_Regressor", "RealMLP_TD_Classifier"),
+    ),
+    "xrfm": (),
+}
+
+
+@pytest.mark.parametrize("name", ["catboost", "xrfm", "realmlp"])
+@pytest.mark.parametrize("data_set", ["diabetes", "iris"])
+def test_peers_of_other_packages_take_part_where_they_are_installed(
+    monkeypatch, capsys, name, data_set
+):
+    """Oracle: stand-ins that predict the least target; the class of a third of iris is wrong of
+    none. The seed is passed on; nothing is printed or warned."""
+    for package, classes in PACKAGES.items():
+        module = ModuleType(package)
+        module.__spec__ = ModuleSpec(package, None)
+        for number, kind in enumerate(classes):
+            setattr(module, kind, type(kind, (StandIn,), {"is_classifier": number % 2 == 1}))
+        monkeypatch.setitem(sys.modules, package, module)
+    problem = load_bundled(data_set)
+    record = fit_once(problem, name, METHODS[name], TINY, seed=0)
+    assert (record.failure, record.left_out, record.warnings) == (None, None, ())
+    assert capsys.readouterr() == ("", "")
+    split = split_problem(problem, 0)
+    wrong = split.y_test != 0 if data_set == "iris" else (split.y_test - split.y.min()) ** 2
+    assert record.error == pytest.approx(wrong.mean())
+    model = METHODS[name].make(problem.task, TINY, 7).estimator
+    assert model.is_classifier == (data_set == "iris")
+    assert 7 in model.settings.values()
+
+
+def test_peers_that_are_not_installed_are_left_out_with_a_sentence(monkeypatch):
+    """Oracle: the packages that the fits import; the extra that pyproject.toml defines."""
+    for package in PACKAGES:
+        monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("skopu.comparison.installed_peers.find_spec", lambda name: None)
+    for name in ("catboost", "xrfm", "realmlp"):
+        record = fit_once(load_bundled("iris"), name, METHODS[name], TINY, seed=0)
+        sentence = f"left out: {' and '.join(METHODS[name].needs)} not installed"
+        assert record.left_out == f"{sentence}: pip install skopu[peers]"
+        with pytest.raises(ImportError):
+            METHODS[name].make("regression", TINY, 0)
+    extras = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    peers = extras["project"]["optional-dependencies"]["peers"]
+    assert {re.match(r"\w+", line)[0] for line in peers} == set(PACKAGES)
 
 
 def test_signed_targets_two_classes_equal_the_sign_of_kernel_ridge():
@@ -629,6 +756,20 @@ def test_fourier_ridge_is_a_search_over_pipelines_of_scikit_learn():
     features = RBFSampler(gamma=gamma, n_components=32, random_state=0)
     expected = make_pipeline(features, RidgeCV(alphas=np.logspace(-6, 2, 17))).fit(X[:200], y[:200])
     np.testing.assert_allclose(model.predict(X[200:]), expected.predict(X[200:]), rtol=1e-6)
+    # gamma = 1 / (2 l^2) of a length scale l = sqrt(d / variance)
+    given = TunedFourierRidge(32, 2 * gamma * X.shape[1], random_state=0).fit(X[:200], y[:200])
+    np.testing.assert_allclose(given.predict(X[200:]), model.predict(X[200:]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].space])
+def test_every_space_is_of_parameters_that_there_are(name, task):
+    """Oracle: scikit-learn's set_params, with a draw from the space."""
+    settings = Settings(n_candidates=1)
+    search = make_estimator(METHODS[name], task, settings, seed=0)
+    (drawn,) = ParameterSampler(search.param_distributions, 1, random_state=0)
+    model = search.estimator.set_params(**drawn)
+    assert {key: model.get_params()[key] for key in drawn} == drawn
 
 
 def test_quantile_inputs_do_not_change_with_the_scale_of_columns():

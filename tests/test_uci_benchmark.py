@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 import threading
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from skopu.comparison.methods import Settings
+from skopu.comparison.methods import Method, Settings
+from skopu.comparison.problems import Problem
 from skopu.comparison.runner import Record
 
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "uci"
@@ -132,3 +134,56 @@ def test_mean_ranks_are_those_of_scipy(from_folder):
     expected = np.mean([rankdata(row) for row in errors], axis=0)
     np.testing.assert_allclose(mean_ranks(errors), expected)
     assert critical_difference(5, 30) == pytest.approx(2.728 * np.sqrt(1 / 6), abs=1e-3)
+
+
+def test_shards_are_all_of_the_run(from_folder):
+    """Oracle: the product of sets, methods and seeds; each fit is in one shard."""
+    run = from_folder("run")
+    common = ["--sets", "boston,eeg", "--methods", "gp,mlp,dfa"]
+    parts = []
+    for shard in ("0/4", "1/4", "2/4", "3/4"):
+        options = run.resolve(run.make_parser(""), [*common, "--shard", shard])
+        parts.append(run.shard_of(options, options.methods))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    everything = product(("boston", "eeg"), ("gp", "mlp", "dfa"), (0, 1, 2))
+    assert sorted(chain(*parts)) == sorted(everything)
+    with pytest.raises(SystemExit):
+        run.resolve(run.make_parser(""), ["--shard", "4/4"])
+
+
+def test_a_search_shares_the_fits_of_methods_without_a_space(from_folder):
+    """Oracle: the settings that each method is fitted with, and the file they are kept in."""
+    run = from_folder("run")
+    options = run.resolve(run.make_parser(""), ["--methods", "gp,mlp", "--n-candidates", "3"])
+    found = {key: s.n_candidates for s, methods in run.groups_of(options) for key in methods}
+    assert found == {"gp": 0, "mlp": 3}
+
+
+def test_a_fit_that_lacked_a_package_is_made_once_it_is_there(from_folder):
+    """Oracle: the records that hold an error."""
+    run = from_folder("run")
+    records = [Record("boston", "xrfm", 0, left_out="no"), Record("boston", "xrfm", 1, error=0.1)]
+    assert run.finished(records) == {("boston", "xrfm", 1)}
+
+
+def test_costs_are_power_laws_of_the_rows(from_folder):
+    """Oracle: 2 seconds at 100 rows and 16 at 200 are a cube, by hand; the search by its folds."""
+    costs = from_folder("costs")
+    measured = {100: 2.0, 200: 16.0}
+    assert costs.seconds_at(200, measured) == 16.0
+    assert costs.seconds_at(400, measured) == pytest.approx(128.0)
+    assert costs.seconds_at(50, measured) == pytest.approx(0.25)
+    assert costs.seconds_at(300, {100: 2.0}) == pytest.approx(6.0)
+    assert costs.seconds_at(400, {100: 1.0, 200: 100.0}) == pytest.approx(800.0)  # at most a cube
+    assert costs.seconds_of_search(150, measured, 10) == pytest.approx(10 * 3 * 2.0 + 6.75)
+    problem = Problem("p", np.zeros((125, 1)), np.zeros(125), "regression")
+    assert costs.n_train_rows(problem) == 100
+    records = [Record("p", "a", i, 0.1, cpu_seconds=1.0 + 2 * i) for i in range(2)]
+    assert costs.measured_seconds(records, [problem]) == {100: 2.0}
+    limited = Method("A", None, max_train_rows=99)
+    left = [("p", 0), ("p", 1)]
+    assert costs.price(limited, left, measured, {}, [problem], 0) == 0.0
+    method = Method("A", None)
+    assert costs.price(method, left, measured, {}, [problem], 0) == 4.0
+    assert costs.price(method, left, measured, {100: 7.0}, [problem], 5) == 14.0
+    assert costs.price(method, left, {}, {}, [problem], 0) is None

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from methods import BINARIZATIONS, METHODS, PEERS, SUPERVISED
 from ranks import draw_ranks, mean_ranks
-from results import Results
-from run import make_parser, resolve, settings_of
+from run import make_parser, read_records, resolve
 from sets import CLASSIFICATION_SETS
 
 from skopu.comparison.figure import draw
@@ -23,9 +22,9 @@ def main(argv=None):
     parser.add_argument("--figures", help="folder to save Figure 1 and the ranks in")
     parser.add_argument("--rst", help="file to write the tables to, for the documentation")
     options = resolve(parser, argv)
-    records = Results(options.results, settings_of(options), options.max_rows).read()
-    records = [r for r in records if r.problem in options.sets and r.split in options.seeds]
-    present = {record.method for record in records}
+    sets, seeds = options.sets, options.seeds
+    records = [r for r in read_records(options) if r.problem in sets and r.split in seeds]
+    present = {record.method for record in records if record.error is not None}
     methods = {n: METHODS[n] for n in METHODS if n in present and n in options.methods}
     problems = [load_named(name, options.data, options.max_rows) for name in options.sets]
     summaries = summarise(problems, methods, records, len(options.seeds))
@@ -122,7 +121,7 @@ def _claims(sets, summaries):
             if rivals and (problem, name) in found and found[problem, name] >= min(rivals):
                 lost.append(f"{problem} ({found[problem, name] / min(rivals):.3f} times the best)")
         yield f"{METHODS[name].label} against other binarizations: loses on {lost or 'no set'}."
-    for rival in ("kernel-ridge", "gp"):
+    for rival in ("kernel-ridge", "kernel-ridge-average", "gp"):
         ratios = {
             problem: found[problem, "cross-fitted"] / found[problem, rival]
             for problem in sets

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from scipy.stats import loguniform
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.model_selection import KFold, RandomizedSearchCV, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -26,7 +25,9 @@ from skopu import (
     SupervisedBinarizer,
     ThermometerBinarizer,
 )
+from skopu.comparison import installed_peers, spaces
 from skopu.comparison.peers import (
+    AveragedKernelRidge,
     QuantileInputs,
     RBFGaussianProcess,
     SignedTargetsClassifier,
@@ -67,13 +68,16 @@ class Method:
         The method is left out where the training part is larger.
     space : dict, default={}
         Distributions of ``RandomizedSearchCV``, where a comparison tunes its methods; methods
-        without one tune themselves or have nothing to tune.
+        without one tune themselves, have nothing to tune, or are peers with their defaults.
+    needs : tuple of str, default=()
+        Packages without which the method is left out.
     """
 
     label: str
     make: Callable
     max_train_rows: int | None = None
     space: dict = field(default_factory=dict)
+    needs: tuple = ()
 
 
 def _make_joint(task, settings, seed, objective):
@@ -142,8 +146,12 @@ def _make_kernel_ridge(task, settings, seed):
     return _for_task(TunedKernelRidge(random_state=seed), task)
 
 
-def _make_gp(task, settings, seed):
-    return _for_task(RBFGaussianProcess(), task)
+def _make_averaged_kernel_ridge(task, settings, seed):
+    return _for_task(AveragedKernelRidge(random_state=seed), task)
+
+
+def _make_gp(task, settings, seed, by_column=False):
+    return _for_task(RBFGaussianProcess(by_column), task)
 
 
 def _make_quantile_kernel_ridge(task, settings, seed):
@@ -169,43 +177,37 @@ def _for_task(regressor, task):
     return SignedTargetsClassifier(regressor) if task == CLASSIFICATION else regressor
 
 
-# What the paper tuned: size of the code, learning rate, both penalties and number of epochs.
-_ENCODER_SPACE = {
-    "n_bits": [32, 64, 128],
-    "scaler": ["standard", "quantile"],
-    "learning_rate": loguniform(0.01, 0.1),
-    "encoder_penalty": loguniform(1e-4, 1e-1),
-    "readout_penalty": loguniform(1e-4, 1e-2),
-    "max_iter": [750, 1500, 3000],
-}
-
-
-def _nested(name, space):
-    return {f"{name}__{key}": values for key, values in space.items()}
-
-
-_JOINT_SPACE = _nested("binarizer", _ENCODER_SPACE)
-_DFA_SPACE = _nested("binarizer", {key: _ENCODER_SPACE[key] for key in ("n_bits", "scaler")})
-_N_BITS_SPACE = {"binarizer__n_bits": [32, 64, 128, 256]}
 METHODS = {
     "cross-fitted": Method("Cross-fitted", _make_cross_fitted),
-    "exact": Method("Exact", _make_exact, space=_JOINT_SPACE),
+    "exact": Method("Exact", _make_exact, space=spaces.JOINT),
     "end-to-end": Method(
-        "End-to-End", partial(_make_joint, objective="end_to_end"), space=_JOINT_SPACE
+        "End-to-End", partial(_make_joint, objective="end_to_end"), space=spaces.JOINT
     ),
-    "isolated": Method("Isolated", partial(_make_joint, objective="isolated"), space=_JOINT_SPACE),
-    "chain": Method("Three-step chain", _make_chain, space=_JOINT_SPACE),
-    "dfa": Method("DFA + OPU", _make_dfa, space=_DFA_SPACE),
-    "autoencoder": Method("Autoencoder + OPU", _make_autoencoder, space=_DFA_SPACE),
-    "thermometer": Method("Thermometer + OPU", _make_thermometer, space=_N_BITS_SPACE),
-    "hyperplanes": Method("Hyperplanes + OPU", _make_hyperplanes, space=_N_BITS_SPACE),
+    "isolated": Method("Isolated", partial(_make_joint, objective="isolated"), space=spaces.JOINT),
+    "chain": Method("Three-step chain", _make_chain, space=spaces.JOINT),
+    "dfa": Method("DFA + OPU", _make_dfa, space=spaces.FEEDBACK),
+    "autoencoder": Method("Autoencoder + OPU", _make_autoencoder, space=spaces.AUTOENCODER),
+    "thermometer": Method("Thermometer + OPU", _make_thermometer, space=spaces.BITS),
+    "hyperplanes": Method("Hyperplanes + OPU", _make_hyperplanes, space=spaces.BITS),
     "kernel-ridge": Method("KernelRidge RBF", _make_kernel_ridge),
     "kernel-ridge-quantile": Method("KernelRidge, quantiles", _make_quantile_kernel_ridge),
-    "fourier": Method("Fourier features", _make_fourier),
+    "kernel-ridge-average": Method("KernelRidge, averaged", _make_averaged_kernel_ridge),
+    "fourier": Method("Fourier features", _make_fourier, space=spaces.FOURIER),
     "gp": Method("GP RBF", _make_gp, max_train_rows=1000),
-    "gp-binary": Method("GP RBF on autoencoder codes", _make_binary_gp, max_train_rows=1000),
-    "boosting": Method("Gradient boosting", _make_boosting),
-    "mlp": Method("MLP", _make_mlp),
+    "gp-columns": Method(
+        "GP RBF, a scale a column", partial(_make_gp, by_column=True), max_train_rows=1000
+    ),
+    "gp-binary": Method(
+        "GP RBF on autoencoder codes",
+        _make_binary_gp,
+        max_train_rows=1000,
+        space=spaces.BINARY_PROCESS,
+    ),
+    "boosting": Method("Gradient boosting", _make_boosting, space=spaces.BOOSTING),
+    "mlp": Method("MLP", _make_mlp, space=spaces.MLP),
+    "catboost": Method("CatBoost", installed_peers.make_catboost, needs=("catboost",)),
+    "xrfm": Method("xRFM", installed_peers.make_xrfm, needs=("pytabkit", "xrfm")),
+    "realmlp": Method("RealMLP", installed_peers.make_realmlp, needs=("pytabkit",)),
 }
 # What the main job compares, unless told otherwise.
 MAIN = (
@@ -241,10 +243,13 @@ def make_estimator(method, task, settings, seed):
     if not (settings.n_candidates and method.space):
         return estimator
     is_classification = task == CLASSIFICATION
+    space = method.space
+    if isinstance(estimator, SignedTargetsClassifier):
+        space = spaces.nested("regressor", space)
     folds = StratifiedKFold if is_classification else KFold
     return RandomizedSearchCV(
         estimator,
-        method.space,
+        space,
         n_iter=settings.n_candidates,
         scoring="accuracy" if is_classification else "neg_mean_squared_error",
         cv=folds(_N_FOLDS, shuffle=True, random_state=seed),

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from skopu import SupervisedBinarizer
+from skopu.comparison.installed_peers import why_missing
 from skopu.comparison.methods import count_passes, make_estimator
 from skopu.comparison.stopping import die_with
 from skopu.exceptions import InterruptedFitWarning
@@ -35,6 +36,7 @@ class Record(NamedTuple):
     failure: str | None = None  # the exception
     left_out: str | None = None  # why the method was not tried
     warnings: tuple[str, ...] = ()
+    cpu_seconds: float | None = None  # of the fit, in all threads of its process
 
 
 class Split(NamedTuple):
@@ -183,15 +185,17 @@ def _warm_up():
 
 def _measure(problem, method, settings, seed, test_size):
     """Fields of a record: times, error and passes of one fit."""
+    if why := why_missing(method.needs):
+        return {"left_out": why}
     _warm_up()
     split = split_problem(problem, seed, test_size)
     limit = method.max_train_rows
     if limit is not None and len(split.X) > limit:
         return {"left_out": f"left out: n > {limit} (here {len(split.X)} training rows)"}
     estimator = make_estimator(method, problem.task, settings, seed)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     estimator.fit(split.X, split.y)
-    fitted = time.perf_counter()
+    fitted, cpu_seconds = time.perf_counter(), time.process_time() - cpu_start
     n_passes = count_passes(estimator)
     predicted = estimator.predict(split.X_test)
     predict_seconds = time.perf_counter() - fitted
@@ -201,6 +205,7 @@ def _measure(problem, method, settings, seed, test_size):
         "fit_seconds": fitted - start,
         "predict_seconds": predict_seconds,
         "n_passes": n_passes,
+        "cpu_seconds": cpu_seconds,
     }
 
 
