@@ -389,6 +389,9 @@ def test_each_convention_is_numbers(read, convention):
         (["40", "41", "42,5"], [40, 41, 42.5]),
         (["0%", "45%", "7.5%"], [0, 45, 7.5]),
         (["$0", "1,200", "$3"], [0, 1200, 3]),
+        (["12 kg", "13 kg", "1,500 kg"], [12, 13, 1500]),
+        (["-3.5°C", "0°C"], [-3.5, 0]),
+        (["1,5km/h", "2,25km/h"], [1.5, 2.25]),
         (["01", "02", "12"], [1, 2, 12]),  # months
         (["007.5", "012.25"], [7.5, 12.25]),
         (["18446744073709551617", "1"], [2.0**64, 1]),
@@ -407,7 +410,11 @@ def test_numbers_that_leave_no_doubt(read, cells, values):
         ["1,5", "1.5"],
         ["$5", "€5"],
         ["45%", "0.45"],
-        ["12 kg", "13 kg"],
+        ["12 kg", "13 lb"],
+        ["12 kg", "13"],
+        ["1 m", "2 m²"],
+        ["1st", "2nd"],
+        ["1e", "2e"],
         ["1.2.3", "1.2.4"],
         ["10.0.0.1", "10.0.0.2"],
         ["1,2,3", "4,5,6"],
@@ -446,6 +453,39 @@ def test_a_mark_that_may_be_either_is_read_and_said(read, text, value, said):
     problem = read("\n".join([header, *rows * 15]))
     assert problem.X["x"][0] == pytest.approx(value)
     assert any("1,234" in note or "1.234" in note for note in problem.notes) == said
+
+
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        (["13/01/2020", "01/14/2020", "15/01/2020"], "'13/01/2020' and '01/14/2020' together"),
+        (["2020-01-13", "2020-01-14", "soon"], "'soon'"),
+        (["2020-01-13", "2020-02-30", "2020-01-14"], "'2020-02-30'"),
+        (["2020-01-13", "a", "b"], None),
+    ],
+)
+def test_what_keeps_a_column_from_being_dates_is_said(read, cells, shown):
+    """Oracle: the cells."""
+    problem = read(column([cells[i % len(cells)] for i in range(N_ROWS)]))
+    assert set(problem.X["x"]) == set(cells)
+    said = [note for note in problem.notes if "dates do not look like" in note]
+    assert said == (
+        [] if shown is None else [f"column 'x' is text, for dates do not look like {shown}."]
+    )
+
+
+def test_a_unit_is_said(read):
+    """Oracle: the cells."""
+    problem = read(column([f"{i} kg" for i in range(N_ROWS)]))
+    np.testing.assert_array_equal(problem.X["x"], range(N_ROWS))
+    assert "read as numbers, without their kg: x." in problem.notes
+
+
+def test_whole_numbers_that_all_differ_are_no_classes(read):
+    """Oracle: there is no second row of any class."""
+    few = "x,y\n" + "".join(f"{i / 2},{7 * i}\n" for i in range(12))
+    assert read(few).task == "regression"
+    assert read(few + few.partition("\n")[2]).task == "classification"
 
 
 def test_no_advice_goes_in_a_circle(refusal):

@@ -37,7 +37,8 @@ def read_csv_problem(path, target, task="auto"):
     target : str
         Name of the column to predict.
     task : {"auto", "classification", "regression"}, default="auto"
-        "auto": classification for text, booleans and at most 20 distinct integers.
+        "auto": classification for text, booleans and at most 20 distinct integers, of
+        which each has two rows on average.
 
     Returns
     -------
@@ -170,7 +171,8 @@ def _guess_task(kind, values, name):
     if kind != NUMBER:
         return CLASSIFICATION, f"column {name!r} holds {n_distinct} labels"
     integers = np.isfinite(values).all() and (values == np.round(values)).all()
-    if integers and n_distinct <= _MAX_INTEGER_CLASSES:
+    # Where most rows have a value of their own, there is nothing to learn of a class.
+    if integers and n_distinct <= min(_MAX_INTEGER_CLASSES, len(values) / 2):
         return CLASSIFICATION, f"column {name!r} holds {n_distinct} distinct integers"
     return REGRESSION, f"column {name!r} holds {n_distinct} distinct numbers"
 

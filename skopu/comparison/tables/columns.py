@@ -153,7 +153,10 @@ def _say_dates(notes, name, draft, order, orders):
 
 def _labels(name, column, notes):
     """Return text as it stands, with NaN where it is missing."""
-    if misfit := numbers.spoiler(dict.fromkeys(column)):
+    different = [c for c in dict.fromkeys(column) if c.lower() not in numbers.GAPS | dates.GAPS]
+    if misfit := dates.spoiler(different):
+        notes.append(f"column {name!r} is text, for dates do not look like {misfit}.")
+    elif misfit := numbers.spoiler(different):
         notes.append(f"column {name!r} is text, for numbers do not look like {misfit}.")
     words = sorted({c for c in column if c.lower() in numbers.GAPS and c.lower() not in TEXT_GAPS})
     filled = [np.nan if cell.lower() in TEXT_GAPS else cell for cell in column]

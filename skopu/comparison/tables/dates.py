@@ -14,6 +14,7 @@ DAY_FIRST, MONTH_FIRST = "the day first", "the month first"
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _SECONDS_PER_DAY = 86_400
+_N_LOOKED_AT = 100  # cells that tell whether a column is mostly dates
 _FIRST_TWO_DIGIT_YEAR = 69  # 69 is 1969 and 68 is 2068, as in POSIX
 _CLOCK = (
     r"(?P<hour>[0-9]{1,3}):(?P<minute>[0-5][0-9])(?::(?P<second>[0-6][0-9](?:[.,][0-9]+)?))?"
@@ -103,6 +104,28 @@ def find_dates(cells):
             if days := _read_all(cells, pattern, _plain_days):
                 return Dates(kind, {"": days})
     return _find_ordered(cells)
+
+
+def spoiler(cells):
+    """Say which cell keeps a column that is mostly dates from being one; None for any other.
+
+    Parameters
+    ----------
+    cells : sequence of str
+        The different cells of a column of text, without gaps.
+
+    Returns
+    -------
+    spoiler : str or None
+    """
+    some = cells[:_N_LOOKED_AT]
+    if 2 * sum(find_dates([cell]) is not None for cell in some) <= len(some):
+        return None
+    misfit = next((cell for cell in cells if find_dates([cell]) is None), None)
+    if misfit is not None:
+        return repr(misfit)
+    other = next((cell for cell in cells if find_dates([cells[0], cell]) is None), None)
+    return "cells of several kinds" if other is None else f"{cells[0]!r} and {other!r} together"
 
 
 def _read_all(cells, pattern, count):

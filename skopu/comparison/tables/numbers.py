@@ -20,6 +20,7 @@ _GROUPS = r"[1-9][0-9]{0,2}(%s[0-9]{2,3})*%s[0-9]{3}"  # also those of India: 12
 _SPACES = " \u00a0\u2007\u2009\u202f"
 _CURRENCY = re.compile(r"[$€£¥₹₽₩₺¢]|\b(USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN)\b")
 _DECORATED = re.compile(r"[^-+0-9.,eE]|[-+]$")
+_UNIT = re.compile(rf"(?<=[0-9.,])[{_SPACES}]?((?:[^\W\d_]|[°/²³])+)$")
 
 
 class Convention(NamedTuple):
@@ -60,11 +61,12 @@ class Numbers(NamedTuple):
     cells : tuple of str
         As in the file.
     bare : tuple of str
-        Without signs of money or percent, spaces, apostrophes and parentheses of accountants.
+        Without signs of money or percent, units, spaces, apostrophes and parentheses of
+        accountants.
     conventions : tuple of Convention
         Those that every cell fits.
     decoration : str
-        The sign of money or percent.
+        The sign of money or percent, or the unit.
     """
 
     cells: tuple
@@ -136,6 +138,10 @@ def find_numbers(cells):
     cells = tuple(cells)
     if not cells:
         return None
+    if unit := _common_unit(cells):
+        found = find_numbers([_UNIT.sub("", cell) for cell in cells])
+        # A unit of money or of shares has no other beside it.
+        return found and found._replace(cells=cells, decoration=f"{found.decoration}{unit}")
     found = [_undress(cell) for cell in cells]
     signs = {sign for _, sign in found if sign}
     bare = tuple(text for text, _ in found)
@@ -145,6 +151,15 @@ def find_numbers(cells):
         return None
     fits = _fitting(bare)
     return Numbers(cells, bare, fits, next(iter(signs), "")) if fits else None
+
+
+def _common_unit(cells):
+    """Return the word that ends every cell behind a number, such as "kg"; "" if there is none."""
+    matches = map(_UNIT.search, cells)
+    units = {match and match[1] for match in matches}
+    unit = units.pop() if len(units) == 1 else None
+    # An exponent that has no digits is no unit.
+    return "" if unit in (None, "e", "E") else unit
 
 
 def are_codes(cells):
