@@ -4,18 +4,26 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from skopu import (
+    AutoencoderBinarizer,
+    BinaryAutoencoder,
+    BinaryMLPClassifier,
     CrossFittedOPUClassifier,
     CrossFittedOPURegressor,
     DFABinarizer,
+    DFAClassifier,
+    DFARegressor,
     EndToEndOPUClassifier,
     EndToEndOPURegressor,
     HyperplaneBinarizer,
+    NeuralDNFClassifier,
     OPUKernelRidge,
     OPUKernelRidgeClassifier,
     OPURandomFeatures,
     SupervisedBinarizer,
     ThermometerBinarizer,
+    TreeBinarizer,
 )
+from skopu.deploy import onnx_networks as networks
 from skopu.deploy import onnx_parts as parts
 from skopu.deploy.onnx_graph import Graph
 from skopu.exceptions import IncompatiblePartsError
@@ -81,6 +89,25 @@ def convert_cross_fitted(graph, model):
     finish(graph, model, total)
 
 
+def convert_feedback(graph, model):
+    """Give what a network trained by feedback alignment says; no device is asked to predict."""
+    finish(graph, model, networks.feedback_network(graph, model))
+
+
+def convert_binary_network(graph, model):
+    """Give what signs and weights -1 and 1 say."""
+    finish(graph, model, networks.binary_network(graph, model))
+
+
+def convert_rules(graph, model):
+    """Give the label of the first rule that holds, and as scores 1 for it and 0 for others."""
+    rule = networks.first_rule(graph, model)
+    said = [*(rule.label for rule in model.rules_), model.default_]
+    codes = np.searchsorted(model.classes_, said)
+    graph.give(graph("Gather", _labels(model)[codes], rule, axis=0), 0)
+    graph.give(graph("Gather", np.eye(len(model.classes_))[codes], rule, axis=0), 1)
+
+
 def finish(graph, model, outputs):
     """Give predictions in the units of y, or labels and probabilities (scores, if there are none).
 
@@ -95,10 +122,8 @@ def finish(graph, model, outputs):
     n_columns = _n_columns(model)
     if n_columns == 1:
         outputs = graph("Concat", graph("Neg", outputs), outputs, axis=1)
-    labels = model.classes_
-    labels = labels.astype(np.int64) if labels.dtype.kind in "biu" else labels.astype(str)
     winners = graph("ArgMax", outputs, axis=1, keepdims=0)
-    graph.give(graph("Gather", labels, winners, axis=0), 0)
+    graph.give(graph("Gather", _labels(model), winners, axis=0), 0)
     if hasattr(model, "predict_proba"):
         # Two scores are of one number, s, whose sigmoid is the softmax of -s/2 and s/2.
         factor = getattr(model, "temperature_", 1.0) / (2 if n_columns == 1 else 1)
@@ -106,10 +131,18 @@ def finish(graph, model, outputs):
     graph.give(outputs, 1)
 
 
+def _labels(model):
+    """Return classes as ONNX has them: whole numbers or text."""
+    labels = model.classes_
+    return labels.astype(np.int64) if labels.dtype.kind in "biu" else labels.astype(str)
+
+
 def _n_columns(model):
-    """Columns of a classifier's outputs: a single one for two classes, for most."""
-    if isinstance(model, CrossFittedOPUClassifier):
+    """Columns of a model's outputs: of a classifier's a single one for two classes, for most."""
+    if isinstance(model, (CrossFittedOPUClassifier, CrossFittedOPURegressor)):
         return len(model.bias_)
+    if hasattr(model, "intercepts_"):
+        return len(model.intercepts_[-1])
     return len(getattr(model, "ridge_", model)._readout_.intercept)
 
 
@@ -161,6 +194,14 @@ def _codes(graph, binarizer):
         return parts.exceeding(graph, columns, binarizer.thresholds_)
     if isinstance(binarizer, (SupervisedBinarizer, DFABinarizer)):
         return parts.exceeding(graph, _logits(graph, binarizer), 0)
+    if isinstance(binarizer, TreeBinarizer):
+        if binarizer.kind == "splits":
+            return parts.split_codes(graph, graph.X, binarizer._made)
+        return parts.leaf_values(graph, graph.X, binarizer.forest_)
+    if isinstance(binarizer, AutoencoderBinarizer):
+        return networks.tied_codes(graph, binarizer)
+    if isinstance(binarizer, BinaryAutoencoder):
+        return networks.encoder_codes(graph, binarizer)
     raise IncompatiblePartsError(
         f"{type(binarizer).__name__} has no ONNX form here: take another binarizer, or save the "
         "model by skopu.deploy.save_model."
@@ -183,27 +224,30 @@ def _check_matrix(opu, form):
 
 
 CONVERTERS = {
+    AutoencoderBinarizer: convert_binarizer,
+    BinaryAutoencoder: convert_binarizer,
+    BinaryMLPClassifier: convert_binary_network,
     CrossFittedOPUClassifier: convert_cross_fitted,
     CrossFittedOPURegressor: convert_cross_fitted,
     DFABinarizer: convert_binarizer,
+    DFAClassifier: convert_feedback,
+    DFARegressor: convert_feedback,
     EndToEndOPUClassifier: convert_end_to_end,
     EndToEndOPURegressor: convert_end_to_end,
     HyperplaneBinarizer: convert_binarizer,
+    NeuralDNFClassifier: convert_rules,
     OPUKernelRidge: convert_ridge,
     OPUKernelRidgeClassifier: convert_ridge,
     OPURandomFeatures: convert_features,
     SupervisedBinarizer: convert_binarizer,
     ThermometerBinarizer: convert_binarizer,
+    TreeBinarizer: convert_binarizer,
 }
 
 
 def n_outputs(model):
     """Count the columns of what a model that is no classifier gives."""
-    if hasattr(model, "transform"):
-        return model._n_features_out
-    if isinstance(model, CrossFittedOPURegressor):
-        return len(model.bias_)
-    return len(getattr(model, "ridge_", model)._readout_.intercept)
+    return model._n_features_out if hasattr(model, "transform") else _n_columns(model)
 
 
 def converter(convert):

@@ -47,10 +47,10 @@ def register_converters():
 def to_onnx(model, X, *, path=None):
     """Return a fitted model, or a pipeline of them and scikit-learn's steps, as ONNX.
 
-    Cross-fitted ensembles, end-to-end models of every prediction, kernel ridge (kernels "opu",
-    "rbf", "linear"), features and the binarizers that they take can be exported; codes go through
-    the matrix of a simulated Gaussian medium, which must be known. Predictions agree with those
-    of the model to 1e-5: sums are in float64 inside, whatever the type of the input.
+    Every estimator of skopu can be exported: ensembles, end-to-end models of every prediction,
+    kernel ridge (kernels "opu", "rbf", "linear"), features, binarizers, networks and rules. Codes
+    go through the matrix of a simulated Gaussian medium, which must be known. Predictions agree
+    with those of the model to 1e-5: sums are in float64 inside, whatever the type of the input.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def to_onnx(model, X, *, path=None):
     onnx_model : onnx.ModelProto
         With one input, "X", and as outputs predictions of shape (n_samples, n_outputs), or labels
         and probabilities (n_samples, n_classes); scores in their place for a classifier that
-        has no ``predict_proba``, -s and s for two classes.
+        has no ``predict_proba``, -s and s for two classes, or for rules 1 for the label and 0.
 
     Raises
     ------
@@ -106,8 +106,8 @@ def to_onnx(model, X, *, path=None):
         if isinstance(error, RuntimeError) and "converter" not in str(error):
             raise
         raise IncompatiblePartsError(
-            f"{type(last).__name__}, or a step before it, has no ONNX form: export a cross-fitted "
-            "or end-to-end model, kernel ridge or a pipeline of these, or save the model by "
+            f"{type(last).__name__}, or a step before it, has no ONNX form: export an estimator "
+            "of skopu, or a pipeline with steps that skl2onnx knows, or save the model by "
             "skopu.deploy.save_model."
         ) from error
     if path is not None:

@@ -97,36 +97,65 @@ def forms_of_encoders(graph, c, form):
 def tree_values(graph, X, part):
     """Return what a ``TreePart`` adds (n, q): a form of split bits, or a table of leaves."""
     if part.kind == "splits":
-        columns = graph("Gather", X, part.bits.columns, axis=1)
-        bits = graph.as_double(graph("LessOrEqual", columns, part.bits.thresholds))
-        return form_values(graph, bits, part.whole)
+        return form_values(graph, split_codes(graph, X, part.bits), part.whole)
+    return leaf_values(graph, X, part.bits.forest, part.whole)
+
+
+def split_codes(graph, X, bits):
+    """Return codes of ``SplitBits``."""
+    columns = graph("Gather", X, bits.columns, axis=1)
+    return graph.as_double(graph("LessOrEqual", columns, bits.thresholds))
+
+
+def leaf_values(graph, X, forest, table=None):
+    """Return the sum of a table's rows (k, q) at the leaves of rows, or codes of the leaves."""
     # Forests compare rows in single precision with cuts in double.
-    return graph.forest(graph.as_double(graph.as_single(X)), **_forest(part.bits, part.whole))
+    X = graph.as_double(graph.as_single(X))
+    return graph.forest(X, **_nodes(forest), **_leaves(forest, table))
 
 
-def _forest(bits, table):
-    """Return the attributes of ONNX's trees whose leaves add up to rows of a table (k, q)."""
-    trees = [grown.tree_ for grown in bits.forest.estimators_]
-    number = np.repeat(np.arange(len(trees)), [tree.node_count for tree in trees])
-    node = np.concatenate([np.arange(tree.node_count) for tree in trees])
+def _numbers(forest):
+    """Return the trees of a forest, and of each node the number of its tree and its own in it."""
+    trees = [grown.tree_ for grown in forest.estimators_]
+    counts = [tree.node_count for tree in trees]
+    own = np.concatenate([np.arange(count) for count in counts])
+    return trees, np.repeat(np.arange(len(trees)), counts), own
+
+
+def _nodes(forest):
+    """Return the attributes of ONNX's trees that say how they ask."""
+    trees, tree, node = _numbers(forest)
     left, right, column, cut = (
-        np.concatenate([getattr(tree, name) for tree in trees])
+        np.concatenate([getattr(grown, name) for grown in trees])
         for name in ("children_left", "children_right", "feature", "threshold")
     )
-    leaf = np.flatnonzero(left < 0)  # in the order of the table
-    n_outputs = table.shape[1]
     return {
-        "nodes_treeids": number,
+        "nodes_treeids": tree,
         "nodes_nodeids": node,
         "nodes_featureids": column.clip(0),
         "nodes_values_as_tensor": cut,
         "nodes_modes": np.where(left < 0, "LEAF", "BRANCH_LEQ").tolist(),
         "nodes_truenodeids": left.clip(0),
         "nodes_falsenodeids": right.clip(0),
-        "target_treeids": np.repeat(number[leaf], n_outputs),
-        "target_nodeids": np.repeat(node[leaf], n_outputs),
-        "target_ids": np.tile(np.arange(n_outputs), len(leaf)),
-        "target_weights_as_tensor": np.asarray(table).ravel() / np.sqrt(len(trees)),
+    }
+
+
+def _leaves(forest, table):
+    """Return the attributes that say what leaves add: rows of a table, or 1 to a bit of theirs."""
+    trees, tree, node = _numbers(forest)
+    # In the order of the bits, which is that of the table.
+    leaf = np.flatnonzero(np.concatenate([grown.children_left for grown in trees]) < 0)
+    if table is None:
+        n_outputs, outputs, weights = len(leaf), np.arange(len(leaf)), np.ones(len(leaf))
+    else:
+        n_outputs = table.shape[1]
+        outputs = np.tile(np.arange(n_outputs), len(leaf))
+        leaf, weights = leaf.repeat(n_outputs), np.asarray(table).ravel() / np.sqrt(len(trees))
+    return {
+        "target_treeids": tree[leaf],
+        "target_nodeids": node[leaf],
+        "target_ids": outputs,
+        "target_weights_as_tensor": weights,
         "n_targets": n_outputs,
     }
 

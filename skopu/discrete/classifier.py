@@ -21,7 +21,7 @@ from skopu._core.validation import (
     validate_data,
 )
 
-_EPS = 1e-5  # under the root of a row's normalisation, as in training
+ROW_EPS = 1e-5  # under the root of a row's normalisation, as in training
 
 
 @dataclass(eq=False, repr=False)
@@ -231,20 +231,23 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, Documen
         X = apply_scaler(self.scaler_, X)
         return np.concatenate([self._forward(X[c]) for c in row_chunks(X.shape[0])])
 
-    def _forward(self, X):
-        layers = zip(self.coefs_, self.scales_, self.intercepts_)
+    def _layers_in_use(self):
+        """Return (weights, scale, intercept) of each layer that predicts."""
         if self.weights == "latent":
             self._check_latent()
-            layers = zip(self.latent_coefs_, self.latent_scales_, self.latent_intercepts_)
+            return zip(self.latent_coefs_, self.latent_scales_, self.latent_intercepts_)
+        return zip(self.coefs_, self.scales_, self.intercepts_)
+
+    def _forward(self, X):
         # float64: the last bit of a sum must not decide an activation.
         H = X.astype(np.float64, copy=False)
-        for number, (coef, scale, intercept) in enumerate(layers):
+        for number, (coef, scale, intercept) in enumerate(self._layers_in_use()):
             if number:
                 H = np.where(H >= 0, 1.0, -1.0)
             H = safe_sparse_dot(H, coef.astype(np.float64), dense_output=True)
             if self.normalization == "layer":
                 H = H - H.mean(axis=1, keepdims=True)
-                H /= np.sqrt(np.square(H).mean(axis=1, keepdims=True) + _EPS)
+                H /= np.sqrt(np.square(H).mean(axis=1, keepdims=True) + ROW_EPS)
             H = H * scale + intercept
         return H
 
