@@ -141,6 +141,20 @@ def test_classifiers(name, labels):
         check_close(scores, expected)
 
 
+def test_quantiles_to_the_last_bit_of_a_cut():
+    """On values that were seen, once or often, on both sides of them, and at both ends."""
+    rng = np.random.default_rng(0)
+    often = rng.integers(0, 6, 120)
+    columns = [rng.standard_normal(120), often, often * 1e9, often * 1e-8, np.full(120, 0.1)]
+    rows = np.column_stack(columns)
+    model = REGRESSORS["relu"].fit(rows, y)
+    near = [np.nextafter(rows, way * np.inf) for way in (-1, 1)]
+    ends = [rows + move for move in (-1.1e-7, -0.9e-7, 0.9e-7, 1.1e-7)]
+    shown = np.vstack([rows, *near, *ends, (rows + rows[::-1]) / 2, 2 * rows - rows[::-1]])
+    (found,) = session_of(model, shown).run(None, {"X": shown})
+    check_close(found[:, 0], model.predict(shown))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", BINARIZERS)
 def test_codes(name, dtype):

@@ -78,10 +78,10 @@ def convert_cross_fitted(graph, model):
                 np.asarray(part[chosen], dtype=np.float64)
                 for part in (model.encoder_coef_, model.encoder_intercept_)
             )
-            groups.append(parts.halved_tanh(graph, graph.X, scaler, *encoders))
-    c = groups[0] if len(groups) == 1 else graph("Concat", *groups, axis=0)
+            groups.append(parts.halved_logits(graph, graph.X, scaler, *encoders))
+    logits = groups[0] if len(groups) == 1 else graph("Concat", *groups, axis=1)
     form = (np.asarray(part[order], dtype=np.float64) for part in (model.linear_, model.pairs_))
-    total = graph("Add", parts.forms_of_encoders(graph, c, tuple(form)), model.bias_)
+    total = graph("Add", parts.forms_of_encoders(graph, logits, tuple(form)), model.bias_)
     if model._trees_:
         X = parts.scaled(graph, graph.X, model.scalers_[0])
         for part in model._trees_:

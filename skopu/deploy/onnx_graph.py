@@ -37,10 +37,6 @@ class Graph:
         """Add the cast of whole numbers or booleans to float64."""
         return self("Cast", values, to=self._types.DOUBLE)
 
-    def single(self, values):
-        """Return the name of a constant in float32."""
-        return self._constant(values, np.float32)
-
     def as_single(self, values):
         """Add the cast to float32, which holds counts and is the fastest to add up."""
         return self("Cast", values, to=self._types.FLOAT)
@@ -75,11 +71,12 @@ class Graph:
         return getattr(self._types, name)
 
     def _add(self, operation, inputs, output, attributes):
-        names = [part if isinstance(part, str) else self._constant(part) for part in inputs]
+        names = [part if isinstance(part, str) else self.constant(part) for part in inputs]
         name = self._scope.get_unique_operator_name(operation)
         self._container.add_node(operation, names, [output], name=name, **attributes)
 
-    def _constant(self, values, real=np.float64):
+    def constant(self, values, real=np.float64):
+        """Return the name of a constant; its real numbers are of a type."""
         values = np.asarray(values)
         if values.dtype.kind == "f":
             values = values.astype(real)
