@@ -20,7 +20,10 @@ from skopu.dfa.classifier import DFAClassifier as DFAClassifier
 from skopu.dfa.regressor import DFARegressor as DFARegressor
 from skopu.discrete.autoencoder import BinaryAutoencoder as BinaryAutoencoder
 from skopu.discrete.classifier import BinaryMLPClassifier as BinaryMLPClassifier
+from skopu.displays.codes import CodesDisplay as CodesDisplay
 from skopu.displays.convergence import ConvergenceDisplay as ConvergenceDisplay
+from skopu.displays.intervals import IntervalsDisplay as IntervalsDisplay
+from skopu.displays.passes import PassesDisplay as PassesDisplay
 from skopu.end_to_end.classifier import EndToEndOPUClassifier as EndToEndOPUClassifier
 from skopu.end_to_end.regressor import EndToEndOPURegressor as EndToEndOPURegressor
 from skopu.kernel_ridge.classifier import OPUKernelRidgeClassifier as OPUKernelRidgeClassifier

@@ -37,7 +37,6 @@ from skopu.comparison.methods import (
     METHODS,
     Method,
     Settings,
-    count_passes,
     make_estimator,
 )
 from skopu.comparison.peers import (
@@ -67,6 +66,7 @@ from skopu.comparison.report import (
     text_table,
 )
 from skopu.comparison.runner import Record, fit_once, run, split_problem
+from skopu.displays.passes import count_passes
 from skopu.exceptions import InterruptedFitWarning
 
 TINY = Settings(n_bits=6, n_components=16, max_iter=3, n_draws=2)

@@ -255,31 +255,3 @@ def make_estimator(method, task, settings, seed):
         cv=folds(_N_FOLDS, shuffle=True, random_state=seed),
         random_state=seed,
     )
-
-
-def count_passes(estimator):
-    """Count the codes that went through devices while an estimator was fitted.
-
-    Those of a search's candidates are not counted, only those of the model it ends with.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Just fitted: a pipeline's features count their later projections too.
-
-    Returns
-    -------
-    n_passes : int or None
-        None if no device was used.
-    """
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    steps = [step for _, step in getattr(estimator, "steps", [(None, estimator)])]
-    counts = [count for step in steps if (count := _count_step(step)) is not None]
-    return sum(counts) if counts else None
-
-
-def _count_step(step):
-    # n_passes_ first: an estimator that has it counts its own devices there.
-    if hasattr(step, "n_passes_"):
-        return step.n_passes_
-    return step.opu_.n_passes if hasattr(step, "opu_") else None

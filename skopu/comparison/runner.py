@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from skopu import SupervisedBinarizer
 from skopu.comparison.installed_peers import why_missing
-from skopu.comparison.methods import count_passes, make_estimator
+from skopu.comparison.methods import make_estimator
 from skopu.comparison.stopping import die_with
+from skopu.displays.passes import count_passes
 from skopu.exceptions import InterruptedFitWarning
 
 
