@@ -34,6 +34,7 @@ SETS = (
     "boston,energy,yacht,powerplant,protein,naval,airfoil,eeg,mocap,mocap@user2,miniboo,credit,"
     "german,autompg,concrete,machine,parkinsons,pol,pumadyn32nm,servo,skillcraft,stock,wine"
 )
+METHODS = "Cross-fitted; Cross-fitted, no trees; kernel; boosting; CatBoost"
 
 
 def load(folder, name, max_rows):
@@ -99,14 +100,15 @@ def main():
     parser = add_runs(make_parser(__doc__, SETS))
     parser.add_argument("--max-rows", type=int, default=3000, help="default: %(default)s")
     parser.add_argument("--max-iter", type=int, help="minibatches of the ensembles")
+    parser.add_argument("--methods", default=METHODS, help="default: %(default)s")
     parser.add_argument("--results", type=Path, default="ensemble_trees.jsonl")
     options = resolve(parser)
-    methods = ["Cross-fitted", "Cross-fitted, no trees", "kernel", "boosting"]
+    methods = [name.strip() for name in options.methods.split(";")]
     try:
         import_module("catboost")
-        methods.append("CatBoost")
     except ImportError:
         print("CatBoost is not installed: it does not take part", file=sys.stderr)
+        methods = [method for method in methods if method != "CatBoost"]
     keys = [(name, m, seed) for name in options.sets for m in methods for seed in options.seeds]
     found = {(e["set"], e["method"], e["seed"]): e["error"] for e in read_entries(options.results)}
     missing = [key for key in keys if key not in found]

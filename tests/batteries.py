@@ -114,6 +114,10 @@ WARM = {
     "EndToEndOPURegressor": EndToEndOPURegressor(clone(LONG).set_params(opu=BlackBox()), n_draws=2),
     "EndToEndOPUClassifier": EndToEndOPUClassifier(LONG, prediction="threshold"),
 }
+ON_A_MACHINE = {
+    name: WARM[name] for name in ("SupervisedBinarizer", "quadratic", "EndToEndOPURegressor")
+}
+ON_A_MACHINE["through a device"] = MODELS["through a device"]
 
 
 def fresh(model):
@@ -278,14 +282,14 @@ def short_fit(name):
 
 def faults_of_a_machine(rng):
     """A machine one of whose calls in five fails. Oracle: the same fit without a fault."""
-    name = str(rng.choice(["SupervisedBinarizer", "quadratic", "EndToEndOPURegressor"]))
+    name = str(rng.choice(list(ON_A_MACHINE)))
     owner = "opu" if name != "EndToEndOPURegressor" else "binarizer__opu"
-    expected = fresh(WARM[name]).set_params(**{owner: Flaky()})
+    expected = fresh(ON_A_MACHINE[name]).set_params(**{owner: Flaky()})
     rows = data(expected)
     expected = outcome(expected.fit(*rows), X)
     machine = Flaky(int(rng.integers(2**32)), rate=0.2, kinds=FAULTS)
     machine.dies_at = int(rng.integers(1, 200)) if rng.random() < 0.5 else None
-    model = fresh(WARM[name]).set_params(**{owner: machine})
+    model = fresh(ON_A_MACHINE[name]).set_params(**{owner: machine})
     for _ in range(50):
         try:
             model.fit(*rows)

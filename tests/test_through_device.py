@@ -5,7 +5,9 @@ nothing disturbed.
 """
 
 import pickle
+import warnings
 
+import joblib
 import numpy as np
 import pytest
 from oracles import BlackBox, Flaky, Interrupting
@@ -16,8 +18,28 @@ from sklearn.linear_model import Ridge
 from skopu import CrossFittedOPUClassifier, CrossFittedOPURegressor
 from skopu.cross_fitted import answers as answers_module
 from skopu.cross_fitted import optical_readout
-from skopu.devices import Camera, RecordingOPU, ReplayOPU, SimulatedOPU
+from skopu.devices import (
+    Camera,
+    GuardedOPU,
+    LightOnOPU,
+    RecordingOPU,
+    ReplayOPU,
+    SimulatedOPU,
+    calibrate,
+)
 from skopu.exceptions import DeviceFault, PassBudgetError
+
+
+class Mirrors(BlackBox):
+    """Laid out for the first codes, and too small for longer ones."""
+
+    width = None
+
+    def _project(self, codes, n_components):
+        self.width = self.width or codes.shape[1]
+        assert codes.shape[1] <= self.width
+        return super()._project(codes, n_components)
+
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(80, 4))
@@ -58,10 +80,11 @@ def test_readout_is_ridge_of_all_answers(n_centres, monkeypatch):
 
 def test_rows_left_out_have_not_been_seen():
     """Oracle: ridge by hand, on the other rows and codes of encoders that have seen only these."""
-    model = clone(MODEL).fit(X, y)
+    model = clone(MODEL).set_params(random_state=1).fit(X, y)
     residuals, optical = model._residuals_, model._optical_
+    assert optical.alpha == pytest.approx(10**-2.5)  # no whole power of ten, see below
     folds = model._outputs_of_folds(NEW)[:, :, 0]
-    whole = clone(MODEL).set_params(prediction="mean").fit(X, y)
+    whole = clone(MODEL).set_params(prediction="mean", random_state=1).fit(X, y)
     np.testing.assert_array_equal(np.sort(residuals.folds), np.sort(whole._residuals_.folds))
     Phi, new = features_by_hand(model, X), features_by_hand(model, NEW)
     # Which fold a row is in is told by its residual, which no other row has.
@@ -74,12 +97,18 @@ def test_rows_left_out_have_not_been_seen():
             for t, o in zip(target, own.T, strict=True)
         ]
     )
+    errors = np.zeros(3)
     for number in range(2):
         codes = np.flatnonzero([code.fold == number for code in optical.codes])
         rows = np.hstack(Phi[codes][:, fold != number])
         trace = np.square(rows - rows.mean(axis=0)).sum()
         ridge = Ridge(optical.alpha * trace).fit(rows, target[fold != number])
         np.testing.assert_allclose(ridge.predict(np.hstack(new[codes])), folds[number], atol=1e-3)
+        for place, factor in enumerate((10**-0.5, 1, 10**0.5)):
+            ridge = Ridge(factor * optical.alpha * trace).fit(rows, target[fold != number])
+            out = ridge.predict(np.hstack(Phi[codes][:, fold == number]))
+            errors[place] += np.square(out - target[fold == number]).sum()
+    assert errors[1] < errors[[0, 2]].min()  # no root of ten away is a better alpha
 
 
 @pytest.mark.parametrize(("prediction", "n_draws"), [("draws", 2), ("threshold", 1)])
@@ -127,16 +156,33 @@ def test_pipeline_of_one_code(cls):
             other.fit(X, y).to_pipeline()
 
 
+def vendors_simulation():
+    """The adapter of the vendor's library on its simulated device; skipped without it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        vendor = pytest.importorskip("lightonml.opu", exc_type=ImportError)
+    device = vendor.SimulatedOpuDevice()
+    device.build_random_matrix(20, 256, 5)
+    return LightOnOPU(vendor.OPU(n_components=256, opu_device=device, max_n_features=20))
+
+
 @pytest.mark.parametrize(
-    "device",
-    [SimulatedOPU(medium="structured"), SimulatedOPU(camera=Camera()), BlackBox()],
-    ids=["structured", "camera", "black box"],
+    "make",
+    [
+        lambda: SimulatedOPU(medium="structured"),
+        lambda: SimulatedOPU(camera=Camera()),
+        lambda: calibrate(SimulatedOPU(camera=Camera()), n_bits=8, n_components=256),
+        vendors_simulation,
+        BlackBox,
+    ],
+    ids=["structured", "camera", "calibrated", "lightonml", "black box"],
 )
-def test_devices(device):
+def test_devices(make):
     """Oracle: predicting the mean; a pickle predicts the same."""
+    device = make()
     model = clone(MODEL).set_params(opu=device, n_components=256).fit(X, y)
     assert model.score(NEW, NEW[:, 0] + np.sin(2 * NEW[:, 1])) > 0.4
-    if not isinstance(device, BlackBox):
+    if isinstance(device, SimulatedOPU):
         np.testing.assert_array_equal(
             pickle.loads(pickle.dumps(model)).predict(NEW), model.predict(NEW)
         )
@@ -162,6 +208,70 @@ def test_a_budget_is_looked_at_before_the_training():
     assert device.n_passes == 0
     device.max_passes += 1
     assert model.fit(X, y).n_passes_ == device.max_passes
+
+
+def test_a_budget_counts_what_a_machine_takes_for_itself():
+    """Oracle: 64 codes for the gain; none is sent before the training."""
+    machine = vendors_simulation()
+    machine.max_passes = 80 * 3 * 2
+    model = clone(MODEL).set_params(opu=machine)
+    with pytest.raises(PassBudgetError, match="544 codes"):
+        model.fit(X, y)
+    assert machine.n_passes == 0
+    machine.max_passes += 64
+    model.fit(X, y)
+    assert machine.n_passes == model.n_passes_ + 64 == machine.max_passes
+
+
+def test_a_budget_within_counts():
+    """Oracle: the budget of the device inside: no pass of the one around it."""
+    inner = BlackBox()
+    inner.max_passes = 80 * 3 * 2 - 1
+    outer = GuardedOPU(inner)
+    with pytest.raises(PassBudgetError, match="BlackBox has 479"):
+        clone(MODEL).set_params(opu=outer).fit(X, y)
+    assert outer.n_passes == inner.n_passes == 0
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_interval"])
+def test_a_budget_is_looked_at_before_predictions(method):
+    """Oracle: no pass, although the first rows would have had enough."""
+    device = BlackBox()
+    model = clone(MODEL).set_params(opu=device).fit(X, y)
+    device.max_passes = device.n_passes + 256 * 6
+    with pytest.raises(PassBudgetError, match="1800 codes"):
+        getattr(model, method)(np.repeat(NEW, 10, axis=0))
+    assert device.n_passes == model.n_passes_
+
+
+def test_passes_are_set_aside_while_encoders_are_trained(monkeypatch):
+    """Oracle: another user of the device, who gets none of them."""
+    device = BlackBox()
+    device.max_passes = 80 * 3 * 2
+    train, refused = CrossFittedOPURegressor._train, []
+
+    def with_another(*args):
+        with pytest.raises(PassBudgetError, match="480 of them are set aside") as error:
+            device.project(np.ones((1, 8)), 64)
+        refused.append(error)
+        return train(*args)
+
+    monkeypatch.setattr(CrossFittedOPURegressor, "_train", with_another)
+    assert clone(MODEL).set_params(opu=device).fit(X, y).n_passes_ == device.max_passes
+    assert refused
+
+
+@pytest.mark.parametrize("dies_at", [1, 3, 5])
+def test_a_budget_of_the_rest_is_enough_to_go_on(dies_at):
+    """Oracle: the passes that the fit takes without a fault, to the last."""
+    machine = Flaky(dies_at=dies_at)
+    machine.max_batch, machine.max_passes = 70, 80 * 3 * 2
+    model = clone(MODEL).set_params(opu=machine)
+    with pytest.raises(DeviceFault):
+        model.fit(X, y)
+    machine.repair()
+    model.set_params(warm_start=True).fit(X, y)
+    assert machine.n_passes == model.n_passes_ == machine.max_passes
 
 
 @pytest.mark.parametrize("dies_at", [1, 4, 9])
@@ -234,14 +344,39 @@ class TestSplits:
         chain = model.to_pipeline()
         np.testing.assert_allclose(chain.predict(self.rows[210:]), found, rtol=1e-4, atol=1e-4)
 
-    def test_nothing_is_drawn_of_splits(self):
-        """Oracle: rows times one pass for splits and two draws for encoders."""
-        model = CrossFittedOPURegressor(**self.options).fit(self.rows, self.target)
-        kinds = [type(code).__name__ for code in model._optical_.codes]
-        assert "SplitCode" in kinds
-        draws = sum(1 if kind == "SplitCode" else 2 for kind in kinds)
-        assert model.n_passes_ == 260 * draws
+    def test_encoders_get_the_draws_that_splits_do_not_need(self):
+        """Oracle: one pass for splits; as many for each encoder as three codes of ten allow."""
+        options = {**self.options, "n_draws": 10}
+        model = CrossFittedOPURegressor(**options).fit(self.rows, self.target)
+        codes = model._optical_.codes
+        n_splits = sum(type(code).__name__ == "SplitCode" for code in codes)
+        assert 0 < n_splits < 3
+        draws = [1] * n_splits + [(30 - n_splits) // (3 - n_splits)] * (3 - n_splits)
+        assert sorted(len(code.thresholds) for code in codes) == draws
+        assert model.n_passes_ == 260 * sum(draws) <= 260 * 30
         assert model.predict_interval(self.rows[:5]).shape == (5, 2)
+
+    def test_the_longest_codes_come_first(self):
+        """Oracle: a machine with mirrors for the codes that it sees first."""
+        options = {**self.options, "n_codes": 4, "opu": Mirrors()}
+        smooth = 2 * self.rows[:, 0] + self.rows[:, 1] + 0.5 * self.target
+        model = CrossFittedOPURegressor(**options).fit(self.rows, smooth)
+        lengths = [code.n_bits for code in model._optical_.codes]
+        assert max(lengths) > min(lengths) == 8
+        model.predict(self.rows[:5])
+
+    def test_a_file_of_a_fit_cut_short(self, tmp_path):
+        """Oracle: the same fit in one go, splits included."""
+        machine = Flaky(dies_at=1)
+        model = CrossFittedOPURegressor(**{**self.options, "opu": machine})
+        with pytest.raises(DeviceFault):
+            model.fit(self.rows, self.target)
+        model.opu = None  # a machine cannot be saved
+        joblib.dump(model, tmp_path / "model")
+        loaded = joblib.load(tmp_path / "model").set_params(warm_start=True, opu=BlackBox())
+        found = loaded.fit(self.rows, self.target).predict(self.rows[:9])
+        expected = CrossFittedOPURegressor(**self.options).fit(self.rows, self.target)
+        np.testing.assert_allclose(found, expected.predict(self.rows[:9]), rtol=1e-6)
 
     def test_a_small_device_gets_fewer_bits(self):
         """Oracle: the device's limit."""

@@ -53,6 +53,13 @@ class Answers:
         """Passes of all codes and rows together."""
         return self.kernels.shape[1] * sum(len(code.thresholds) for code in self.codes)
 
+    @property
+    def n_left(self):
+        """Passes that have not been answered yet."""
+        sizes = [len(self.centres), *map(len, self._parts)]
+        of_parts = [n_rows * len(code.thresholds) for code in self.codes for n_rows in sizes]
+        return sum(of_parts[self._n_done :]) - self._asked.n_answered
+
     def gather(self, features, copies, report):
         """Ask the device for what is not there yet.
 

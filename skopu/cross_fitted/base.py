@@ -30,6 +30,7 @@ from skopu.cross_fitted.through_device import (
     fingerprint_of,
     open_device,
     read_answers,
+    reserving,
 )
 from skopu.cross_fitted.trees import KINDS, MIN_ROWS, grow, predict_part, splits_for
 from skopu.devices.registry import DEVICES
@@ -116,7 +117,7 @@ class CrossFitted(PartsMixin, Documented):
         given, groups = self._given_folds(X, Y, classes), self._groups
         X, Y, weights, kept = merge_repeated_rows(X, Y, weights)
         self._check_enough(len(Y))
-        device = open_device(self, len(Y))
+        device = open_device(self)
         job = self._take_up(device, X, Y, weights, given, groups)
         groups = None if groups is None else np.unique(groups[kept], return_inverse=True)[1]
         if given is not None:
@@ -126,8 +127,9 @@ class CrossFitted(PartsMixin, Documented):
         else:
             classes = None if classes is None else classes[kept]
             folds = assign_folds(len(Y), self._n_folds(len(Y)), classes, job.seeds[1])
-        if job.trained is None:
-            job.trained = self._train(X, Y, weights, folds, job.seeds, device)
+        with reserving(self, device, job, len(Y)):
+            if job.trained is None:
+                job.trained = self._train(X, Y, weights, folds, job.seeds, device)
         selector, selection, scalers, _ = job.trained
         self._keep(selection, selector.models, scalers, self._scaler_names(X))
         self.feature_importances_ = importances(selector.codes.copies, self, Y, weights)

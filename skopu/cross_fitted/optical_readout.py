@@ -9,8 +9,9 @@ from skopu.end_to_end.averaging import MeanFeatures
 from skopu.ridge.held_out import CentredRidge, FullRidge
 
 # Relative to the trace. The noise of draws and of random features acts as a penalty too, so that
-# the smallest of those of closed forms are not needed.
-_ALPHAS = 10.0 ** -np.arange(0.0, 11.0)
+# the smallest of those of closed forms are not needed. Of whole powers of ten alone one is too
+# far from the best: halves took boston's error from 1.12 to 1.03 times that of the closed form.
+_ALPHAS = 10.0 ** (-np.arange(0, 21) / 2)
 _CHUNK_ROWS = 256
 
 
@@ -59,6 +60,9 @@ class OpticalReadout(NamedTuple):
 
     def _ask(self, copies):
         """Yield code, rows and features (m, D), as float64."""
+        n_shown = sum(len(code.thresholds) for code in self.codes)
+        device = self.features[self.codes[0].n_bits].opu_
+        device.check_passes(copies[0].shape[0] * n_shown)
         for rows in gen_batches(copies[0].shape[0], _CHUNK_ROWS):
             for number, code in enumerate(self.codes):
                 p = code.probabilities(copies, rows)
@@ -122,7 +126,8 @@ class ReadoutFit:
     def _search(self):
         """Return the best alpha, predictions of rows left out, and their error.
 
-        From the middle to both sides, as far as it gets better.
+        From the middle to both sides, as far as it gets better: by whole powers of ten, then by
+        their roots.
         """
         self._readouts = {}
         ridges = [(fold, *self._ridge_of(fold)) for fold in self._coded]
@@ -135,7 +140,7 @@ class ReadoutFit:
 
         best = len(_ALPHAS) // 2
         error(best)
-        for step in (1, -1):
+        for step in (2, -2, 1, -1):
             while 0 <= best + step < len(_ALPHAS):
                 if not error(best + step) < error(best):
                     break

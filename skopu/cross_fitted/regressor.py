@@ -80,9 +80,9 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
         D, features of each code.
     n_codes : int, default=8
         J, most codes that are shown, of ``n_bits`` bits, or 256 splits of trees: a row takes J
-        passes, for "draws" times ``n_draws`` but for splits, in ``fit`` and in ``predict``.
+        passes, for "draws" at most J times ``n_draws``, in ``fit`` and in ``predict``.
     n_draws : int, default=10
-        S, draws of each code.
+        S, draws of each code. Splits take one, and the encoders beside them have the rest.
     warm_start : bool, default=False
         Complete a fit that the device, its budget or Ctrl-C has cut short after the training,
         with what was answered by then, if rows and parameters are the same.

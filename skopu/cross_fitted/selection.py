@@ -77,7 +77,7 @@ class Selector:
     """
 
     def __init__(self, copies, models, targets, Y, weights, folds, n_best, seed, place=HOST):
-        self.models, self.targets = models, targets
+        self.models, self.targets, self.is_direct = models, targets, targets is Y
         self.Y, self.weights, self.folds = Y, weights, folds
         self.n_best, self.seed = n_best, seed
         self.codes = Codes(copies, models, place)
@@ -89,7 +89,7 @@ class Selector:
         values = [self.net_predictions(net) for net in nets]
         errors = [self.error_of(predictions, self.targets) for predictions in values]
         candidates = []
-        if self.targets is self.Y:
+        if self.is_direct:
             candidates = [Candidate("net", (n,), None, v) for n, v in zip(nets, values)]
         readouts = {}
         for group in self._groups(nets, errors):

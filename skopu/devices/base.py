@@ -276,6 +276,23 @@ class OPUDevice(Metered, Documented):
             self._check_budget(n_codes)
             self._meter.add(n_codes)
 
+    def check_passes(self, n_codes):
+        """Raise if the budget does not allow so many codes from now on: none is sent.
+
+        For who plans several calls. Passes that a machine takes for itself before its first
+        codes, as for a gain, are counted in.
+
+        Parameters
+        ----------
+        n_codes : int
+
+        Raises
+        ------
+        PassBudgetError
+            If ``max_passes`` does not allow so many.
+        """
+        self._check_budget(n_codes)
+
     @contextmanager
     def reserving(self, n_passes):
         """Set passes of the budget aside for later, as a context.

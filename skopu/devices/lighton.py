@@ -191,6 +191,16 @@ class LightOnOPU(MachineOPU):
         self._check_layout()
         super().check_size(n_bits, n_components, n_free)
 
+    def check_passes(self, n_codes):
+        """Raise if the budget does not allow so many codes and those for the gain.
+
+        Parameters
+        ----------
+        n_codes : int
+        """
+        is_known = self.gain is not None or hasattr(self, "gain_")
+        super().check_passes(n_codes + (0 if is_known else _GAIN_CODES))
+
     def project(self, codes, n_components):
         """Project codes; see :meth:`OPUDevice.project`.
 

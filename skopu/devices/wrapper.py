@@ -105,6 +105,16 @@ class WrappedOPU(OPUDevice):
             self._inner().count_passes(n_codes)
             self._meter.add(n_codes)
 
+    def check_passes(self, n_codes):
+        """Raise if the budget of either does not allow so many codes.
+
+        Parameters
+        ----------
+        n_codes : int
+        """
+        super().check_passes(n_codes)
+        self._inner().check_passes(n_codes)
+
     def project(self, codes, n_components):
         """Project codes through the device; see :meth:`OPUDevice.project`.
 

@@ -30,8 +30,13 @@ class MeanFeatures:
     """
 
     def __init__(self):
-        self._means, self._n_done = None, 0
+        self._means, self._n_done, self._n_codes = None, 0, 0
         self._frames = None  # of the first codes of the chunk that a fault cut short
+
+    @property
+    def n_answered(self):
+        """Passes that have been answered."""
+        return self._n_codes + (0 if self._frames is None else len(self._frames))
 
     def of(self, features, probabilities, thresholds):
         """Return the average over thresholds (S, k) of the features of codes, (n, D).
@@ -51,7 +56,7 @@ class MeanFeatures:
         for rows in chunks[self._n_done :]:
             codes = (probabilities[rows] > thresholds[:, None]).view(np.uint8)
             self._means[rows] = self._average(features, codes)
-            self._n_done += 1
+            self._n_done, self._n_codes = self._n_done + 1, self._n_codes + codes[..., 0].size
         return self._means.view(OPUFeatures)
 
     def _average(self, features, codes):

@@ -270,6 +270,9 @@ class EndToEnd(PartsMixin, Documented):
     def _outputs(self, X):
         """Return what the ridge says (n, q) of X, a chunk of rows at a time."""
         probabilities = self._probabilities(X)
+        n_passes = self._n_passes_of_readout(self.features_, len(probabilities))
+        if n_passes:
+            self.features_.opu_.check_passes(n_passes)
         read_out = self._average_readout
         if self.prediction == "mean":
             read_out = self._mean_form().mean
