@@ -4,11 +4,14 @@ A cross-fitted ensemble shows from one thresholded code to eight codes of ten dr
 End-to-End, trained by REINFORCE, one code of as many draws as there are passes; beside them the
 ensemble in closed form and kernel ridge, tuned, which take none. D = 4096 features a code.
 
-Every cell is a fit of its own: with default budgets, thirteen sets and three seeds this takes
-hours. ``--max-iter`` and ``--max-rows`` make it short.
+With default budgets, thirteen sets and three seeds this takes hours; ``--max-iter`` and
+``--max-rows`` make it short. Errors are appended to a file as splits end, so that a run that was
+cut goes on. Ensembles through a device share one training, which takes no pass.
 """
 
+import json
 import sys
+from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -18,6 +21,7 @@ from protocol import (
     is_classification,
     make_parser,
     mean_error,
+    read_entries,
     resolve,
     split,
 )
@@ -71,15 +75,42 @@ def make(method, passes, y, n_columns, options, seed):
     return end_to_end(y, binarizer, prediction=prediction, n_draws=passes, random_state=seed)
 
 
-def measure(name, method, passes, seed, options):
-    """Return the test error of one fit."""
+def share_training(model, shared):
+    """Let a fit take what another has trained, if it is of the same rows: all but the passes."""
+    train = model._train
+
+    def once(*args):
+        if "trained" not in shared:
+            shared["trained"] = train(*args)
+        return shared["trained"]
+
+    model._train = once
+
+
+def measure(name, seed, rows, options):
+    """Return the test errors of all rows of the table for one split."""
     X, X_test, y, y_test = split(options.data, name, seed, options.max_rows)
-    model = make(method, passes, y, X.shape[1], options, seed)
-    if method == "kernel ridge" and is_classification(y):
+    found, shared = {}, {}
+    for method, passes in rows:
+        model = make(method, passes, y, X.shape[1], options, seed)
+        if method == "Cross-fitted" and passes:
+            share_training(model, shared)
+        found[name, method, passes, seed] = error_of(model, X, y, X_test, y_test)
+    return found
+
+
+def error_of(model, X, y, X_test, y_test):
+    """Return the test error of a fit; of a grid search on classes, by one column each."""
+    if isinstance(model, GridSearchCV) and is_classification(y):
         labels = np.unique(y)
         scores = model.fit(X, (y[:, None] == labels).astype(float)).predict(X_test)
         return mean_error(labels[scores.argmax(axis=1)], y_test)
     return mean_error(model.fit(X, y).predict(X_test), y_test)
+
+
+def load_results(path):
+    """Return errors measured before, by set, method, passes and seed."""
+    return {tuple(entry["key"]): entry["error"] for entry in read_entries(path)}
 
 
 def main():
@@ -89,14 +120,22 @@ def main():
     parser.add_argument("--max-rows", type=int, default=3000, help="default: %(default)s")
     parser.add_argument("--max-iter", type=int, help="minibatches of the training")
     parser.add_argument("--draws", default="1,10", help="of End-to-End; default: %(default)s")
+    parser.add_argument("--results", type=Path, default="passes.jsonl")
     options = resolve(parser)
     rows = [("kernel ridge", 0), ("Cross-fitted", 0), *(("Cross-fitted", p) for p in SHOWN)]
     rows += [("End-to-End", int(draws)) for draws in options.draws.split(",") if draws]
-    jobs = [(name, *row, seed) for row in rows for name in options.sets for seed in options.seeds]
-    fits = Parallel(options.n_jobs, return_as="generator")(
-        delayed(measure)(*job, options) for job in jobs
+    found = load_results(options.results)
+    jobs = [(name, seed) for name in options.sets for seed in options.seeds]
+    jobs = [job for job in jobs if any((job[0], *row, job[1]) not in found for row in rows)]
+    splits = Parallel(options.n_jobs, return_as="generator")(
+        delayed(measure)(*job, rows, options) for job in jobs
     )
-    found = dict(zip(jobs, tqdm(fits, total=len(jobs), unit="fit", file=sys.stderr)))
+    with options.results.open("a") as file:
+        for errors in tqdm(splits, total=len(jobs), unit="split", file=sys.stderr):
+            lines = [json.dumps({"key": key, "error": error}) for key, error in errors.items()]
+            file.write("\n".join(lines) + "\n")
+            file.flush()
+            found.update(errors)
     print("| method | passes a row | " + " | ".join(options.sets) + " |")
     print("|---|---:|" + "---:|" * len(options.sets))
     for row in rows:

@@ -138,6 +138,30 @@ class TestOneMeter:
             other.project(CODES, 4)
             assert (other.n_passes, opu.n_passes) == (80, 40)
 
+    def test_a_budget_is_looked_at_before_a_prediction(self):
+        """Oracle: no pass, although the first 2048 of 2400 rows would have had enough."""
+        opu = BlackBox()
+        binarizer = SupervisedBinarizer(
+            6, n_components=32, max_iter=2, encoder_penalty=1e-3, opu=opu, random_state=0
+        )
+        model = EndToEndOPURegressor(binarizer, n_draws=2, random_state=0).fit(X, y)
+        n_passes, rows = opu.n_passes, np.repeat(X, 40, axis=0)
+        opu.max_passes = n_passes + 4799
+        with pytest.raises(PassBudgetError, match="4800 codes"):
+            model.predict(rows)
+        assert opu.n_passes == n_passes
+        opu.max_passes += 1
+        assert model.predict(rows).shape == (2400,)
+
+    def test_plans_know_the_device_inside(self):
+        """Oracle: the budget of the device inside, of which nothing is spent."""
+        opu = GuardedOPU(BlackBox())
+        opu.opu.max_passes = 10
+        opu.check_passes(10)
+        with pytest.raises(PassBudgetError, match="BlackBox has 10"):
+            opu.check_passes(11)
+        assert opu.n_passes == opu.opu.n_passes == 0
+
     def test_a_name_stands_for_a_fresh_device(self):
         models = [OPUKernelRidge(n_components=32, opu="simulated").fit(CODES, y[:40]) for _ in "12"]
         assert [m.features_.opu_.n_passes for m in models] == [40, 40]
