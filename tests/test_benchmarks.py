@@ -74,13 +74,44 @@ VERDICTS = ("reproduced", "refuted", "undecided", "misprint", "out of reach", "n
 
 def test_every_claim_has_a_verdict_and_a_command_that_exists():
     """Oracle: the list of verdicts at the head of the page; the files, and the options' texts."""
-    rows = [re.findall(r"(?ms)^ +(?:\* )?- (.*?)(?=^ +(?:\* )?- |\Z)", part) for part in _rows()]
+    rows = list(map(_cells, _rows()))
     assert len(rows) > 80
-    assert {len(row) for row in rows} == {4}
-    for claim, verdict, _, commands in rows:
+    assert {len(row) for row in rows} == {5}
+    for claim, verdict, _, commands, _ in rows:
         assert verdict.startswith((*VERDICTS, "not reproduced", "order reproduced")), claim
-        for command in re.findall(r"``(.*?)``", commands, re.DOTALL):
-            _check_command(" ".join(command.split()))
+        found = [" ".join(command.split()) for command in re.findall(r"``(.*?)``", commands, re.S)]
+        for command in found:
+            _check_command(command)
+        for page in re.findall(r":doc:`/?(\w+)`", commands):
+            assert (FOLDER.parent / "doc" / "user_guide" / f"{page}.rst").exists(), page
+        measured = verdict.startswith(("reproduced", "refuted", "undecided", "not reproduced"))
+        points_on = re.match(r"the same|the row above|below|:(doc|ref|class):", commands)
+        assert found or points_on or not measured, claim
+
+
+def test_every_claim_says_when_it_was_measured():
+    """Oracle: the history of git, and the commands: those of the suite are tests."""
+    shallow = ("git", "rev-parse", "--is-shallow-repository")
+    asked = subprocess.run(shallow, cwd=FOLDER, capture_output=True, text=True, check=False)
+    has_history = asked.stdout.strip() == "false"
+    for claim, verdict, found, commands, when in map(_cells, _rows()):
+        commits = re.findall(r"``(\w{7})``", when)
+        assert commits or when in ("suite", "-"), claim
+        assert ("†" in found) == ("†" in when), claim
+        if when == "suite":
+            assert "``pytest " in commands or commands.startswith("the same"), claim
+        if when == "-":
+            assert not re.search(r"S/|python benchmarks", commands) or "not measured" in verdict
+        for commit in commits * has_history:
+            kind = ("git", "cat-file", "-t", commit)
+            done = subprocess.run(kind, cwd=FOLDER, capture_output=True, text=True, check=False)
+            assert done.stdout.strip() == "commit", (claim, commit)
+
+
+def _cells(row):
+    return [
+        cell.strip() for cell in re.findall(r"(?ms)^ +(?:\* )?- (.*?)(?=^ +(?:\* )?- |\Z)", row)
+    ]
 
 
 def _rows():
@@ -94,6 +125,8 @@ def _check_command(command):
     for path in re.findall(r"[\w./]+\.py", command):
         place = path.removeprefix("S/").removeprefix("benchmarks/")
         assert any((folder / place).exists() for folder in (FOLDER, FOLDER.parent)), command
+    for test, words in re.findall(r"tests/(\w+\.py)(?: -k (\w+))?", command):
+        assert words in (FOLDER.parent / "tests" / test).read_text(), command
     for script, option in re.findall(r"S/(\S+\.py) (--[\w-]+)", command):
         folder = (FOLDER / script).parent
         assert any(f'"{option}"' in path.read_text() for path in folder.glob("*.py")), command
@@ -128,6 +161,23 @@ def test_relax_is_unbiased_whatever_its_network():
         parameter.data.normal_(generator=source)
     estimates = case.estimates(relax, 1.0, 20_000)
     assert largest_t(estimates, case.exact_gradient(1.0)) < threshold(6)
+
+
+def test_auxiliary_codes_are_the_cheapest(monkeypatch):
+    """Oracle: the price of each of the eight codes of three bits, row by row."""
+    monkeypatch.syspath_prepend(str(FOLDER / "reproductions"))
+    from mac import all_codes, best_codes
+
+    rng = np.random.default_rng(0)
+    codes, wanted = all_codes(3), rng.integers(0, 2, (20, 3), dtype=np.uint8)
+    assert len({tuple(code) for code in codes.tolist()}) == 8
+    y, outputs = rng.standard_normal(20), rng.standard_normal(8)
+    for number, row, target in zip(best_codes(y, outputs, codes, wanted, 0.3), wanted, y):
+        prices = [
+            (target - output) ** 2 + 0.3 * sum(a != b for a, b in zip(code, row))
+            for code, output in zip(codes.tolist(), outputs)
+        ]
+        assert number == np.argmin(prices)
 
 
 @pytest.mark.usefixtures("importable")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skopu.discrete.layers import BinaryLinear, sign
+from skopu.discrete.layers import BinaryLinear, ScaledSigns, sign
 from skopu.gradients import relaxations
 from skopu.optim import Bop
 from skopu.training.binary_weight import (
@@ -78,6 +78,36 @@ def test_straight_through_weights(values):
     (used * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
     assert weight.weight.grad.tolist() == [1, 2, 3, 4]
     np.testing.assert_allclose(weight.weight.detach(), [-1, -0.2, 0, 0.7])
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_drawn_signs(values):
+    """Oracle: shares of 20,000 draws, (1 + l) / 2 of the high value, to 5 standard errors; the
+    gradient is that of the value."""
+    weight = BinaryWeight((3, 20_000), generator(), method="binaryconnect", values=values)
+    latent = torch.tensor([-0.6, 0.0, 0.8])[:, None]
+    weight.weight.data = latent.expand(3, 20_000).clone()
+    used, high = weight(), values[1]
+    assert sorted(used.unique().tolist()) == list(values)
+    shares = (used == high).double().mean(1).detach()
+    expected = (1 + latent[:, 0]) / 2
+    errors = (expected * (1 - expected) / 20_000).sqrt()
+    assert ((shares - expected).abs() < 5 * errors).all()
+    used.sum().backward()
+    assert (weight.weight.grad == 1).all()
+
+
+def test_scaled_signs():
+    """Oracle: the formulas of XNOR-Net by hand, w = (-2, .5, -.25, .25), alpha = .75, n = 4."""
+    weight = ScaledSigns((1, 4), generator(), method="real")
+    weight.weight.data = torch.tensor([[-2.0, 0.5, -0.25, 0.25]])
+    used = weight()
+    assert used.tolist() == [[-0.75, 0.75, -0.75, 0.75]]
+    (used * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
+    # g (1/4 + 3/4), but for the first, beyond 1: g / 4
+    np.testing.assert_allclose(weight.weight.grad, [[0.25, 2, 3, 4]])
+    assert weight.eval()().tolist() == used.tolist()
+    assert weight.hard().tolist() == [[-1, 1, -1, 1]]
 
 
 def test_relaxed_weights_are_those_of_the_relaxations():

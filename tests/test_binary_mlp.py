@@ -1,6 +1,7 @@
 """Networks of binary weights: training, recalibration, prediction from plain arrays."""
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,11 @@ from skopu.discrete.training import BinaryNetwork
 from skopu.exceptions import InterruptedFitWarning
 from skopu.penalties import BinaryQuantizer
 
-OPTIMIZERS = ("bop", "ste", "sigmoid", "gumbel", "real")
+OPTIMIZERS = ("bop", "ste", "binaryconnect", "sigmoid", "gumbel", "real")
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +134,59 @@ def test_without_recalibration_running_statistics_are_kept(
     np.testing.assert_allclose(model.predict_proba(X_test), expected, atol=1e-6)
 
 
+def test_scales_of_neurons_are_kept_with_the_statistics_of_training():
+    """Oracle: the network in eval mode, whose weights are signs times scales."""
+    network = BinaryNetwork([5, 4, 3], generator(), normalization="batch", method="xnor")
+    X = torch.randn(50, 5, generator=generator())
+    with torch.no_grad():
+        network(X)  # running statistics
+        expected = network.eval().double()(X.double())
+    rows = SimpleNamespace(rows=lambda chosen: (X, None, torch.ones(50)))
+    H = X.double().numpy()
+    for number, layer in enumerate(binary_network._layers(network, rows, "hard", False)):
+        H = np.where(H >= 0, 1.0, -1.0) if number else H
+        assert set(layer.coef.flat) == {-1, 1}
+        H = H @ layer.coef * layer.scale + layer.intercept
+    np.testing.assert_allclose(H, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["binary", "latent"])
+def test_rectifiers_predict_as_the_network_does(digits, monkeypatch, kind):
+    """Oracle: the trained network in eval mode; the statistics are those of training."""
+    X, y, X_test, _ = digits
+    kept, run = [], binary_network._BinaryTraining.run
+    monkeypatch.setattr(
+        binary_network._BinaryTraining, "run", lambda r: kept.append(r.network) or run(r)
+    )
+    settings = {"activation": "relu", "recalibrate": False, "weights": kind}
+    model = BinaryMLPClassifier(
+        (16, 8), weight_optimizer="ste", max_iter=2, random_state=0, **settings
+    ).fit(X, y)
+    network = kept[0].double()
+    if kind == "latent":
+        for part in network.linear:
+            part.weight.hard = part.weight.soft
+    with torch.no_grad():
+        logits = network(torch.from_numpy(model.scaler_.transform(X_test)))
+    expected = torch.softmax(logits, 1).numpy()
+    np.testing.assert_allclose(model.predict_proba(X_test), expected, atol=1e-6)
+
+
+def test_statistics_behind_rectifiers_are_theirs(digits):
+    """Oracle: mean 0 and deviation 1 of each neuron before its learned scale and shift, over the
+    training rows, which are fewer than are measured."""
+    X, y, *_ = digits
+    model = BinaryMLPClassifier(
+        (16,), weight_optimizer="ste", activation="relu", learning_rate_init=1e-8, max_iter=1
+    ).fit(X, y)
+    H = model.scaler_.transform(X)
+    for coef, scale, intercept in zip(model.coefs_, model.scales_, model.intercepts_):
+        H = H @ coef * scale + intercept
+        np.testing.assert_allclose(H.mean(axis=0), 0, atol=1e-4)
+        np.testing.assert_allclose(H.std(axis=0), 1, atol=1e-3)
+        H = np.maximum(H, 0)
+
+
 def test_recalibration_helps_latent_weights(digits):
     """Oracle: the running statistics, which belong to binary weights, larger by far."""
     X, y, X_test, y_test = digits
@@ -141,11 +199,19 @@ def test_recalibration_helps_latent_weights(digits):
     assert stale < good - 0.1
 
 
-@pytest.mark.parametrize("name", ["bop", "ste"])
-def test_accuracy_on_digits(digits, name):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"weight_optimizer": "bop"},
+        {"weight_optimizer": "ste"},
+        {"weight_optimizer": "xnor"},
+        {"weight_optimizer": "binaryconnect", "activation": "relu", "learning_rate_init": 0.1},
+    ],
+)
+def test_accuracy_on_digits(digits, settings):
     """Oracle: what full training reaches in ``benchmarks/reproductions/bop.py``, less 3 points."""
     X, y, X_test, y_test = digits
-    model = BinaryMLPClassifier(weight_optimizer=name, max_iter=20, random_state=0).fit(X, y)
+    model = BinaryMLPClassifier(**settings, max_iter=20, random_state=0).fit(X, y)
     assert model.score(X_test, y_test) > 0.89  # the last third is harder than a random one
 
 
@@ -281,6 +347,7 @@ def test_history_is_drawn(fitted):
         ({"weight_optimizer": "ste", "penalty": "abs"}, "penalty='abs' is not known"),
         ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes=\(8, 0\) must hold whole numbers"),
         ({"hidden_layer_sizes": (8, 2.5)}, "must hold whole numbers above 0"),
+        ({"weight_optimizer": "xnor", "normalization": "layer"}, "use normalization='batch'"),
         ({"batch_size": 1}, "normalization='batch' needs minibatches of at least 2 rows"),
     ],
 )

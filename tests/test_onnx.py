@@ -87,6 +87,7 @@ CLASSIFIERS = {
     "layer": skopu.BinaryMLPClassifier(
         (12,), normalization="layer", scaler=None, max_iter=3, random_state=0
     ),
+    "rectified": skopu.BinaryMLPClassifier((12, 6), activation="relu", max_iter=3, random_state=0),
     "latent": skopu.BinaryMLPClassifier(
         (12,), weight_optimizer="ste", weights="latent", max_iter=3, random_state=0
     ),

@@ -9,9 +9,11 @@ compare these intervals, and stay undecided where they overlap.
     SKOPU_DATA=folder python benchmarks/reproductions/bop.py
 
 About twenty minutes on one core; ``--save FILE`` keeps every fit, and a second run with the
-same file computes only what is missing.
+same file computes only what is missing. ``--tables ways`` makes one table, ``--figure FILE`` draws
+losses against epochs: of a store that keeps accuracies only, make the fits anew.
 """
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -32,6 +34,7 @@ TAUS = (1e-8, 1e-6, 1e-4, 1e-2)
 DIGITS = {"batch_size": 32, "learning_rate": "constant", "learning_rate_init": 1e-3}
 MNIST = {"batch_size": 100, "max_iter": 10, "scaler": None}
 STE = {"weight_optimizer": "ste"}
+TABLES = ("gamma", "tau", "rules", "latent", "ways", "mnist", "claims")
 MNIST_STE = {**STE, "learning_rate_init": 1e-3}
 
 
@@ -88,6 +91,7 @@ def measure(settings, seed, folder):
     with patch("skopu.training.optimizers.Bop", OPTIMIZERS[optimizer]):
         model.fit(X, y)
     found = {"accuracy": model.score(X_test, y_test), "training": model.score(X, y)}
+    found["loss"] = model.loss_curve_
     if model.latent_coefs_ is not None:
         found["latent"] = model.set_params(weights="latent").score(X_test, y_test)
     return found
@@ -175,9 +179,36 @@ class Study:
             "straight-through, adaptive noise": {"weight_optimizer": "ste", "adaptive_noise": True},
             "temperature": {"weight_optimizer": "sigmoid"},
             "Gumbel": {"weight_optimizer": "gumbel"},
+            "XNOR-Net": {"weight_optimizer": "xnor"},
+            "BinaryConnect: rectifiers, straight-through": {
+                "weight_optimizer": "ste",
+                "activation": "relu",
+            },
+            "BinaryConnect: rectifiers, drawn": {
+                "weight_optimizer": "binaryconnect",
+                "activation": "relu",
+            },
         }
         rows = [[name, percent(self.values(**common, **way))] for name, way in ways.items()]
         return table(["way", "test accuracy"], rows)
+
+    def draw(self, path):
+        """Draw the loss of training against epochs: figures 1 to 3 of the report."""
+        import matplotlib.pyplot as plt
+
+        plt.style.use(Path(__file__).parents[1] / "style.mplstyle")
+        figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True, sharey=True)
+        for row, norm in zip(axes, ("batch", "layer")):
+            for ax, name, values in zip(row, ("gamma", "tau"), (GAMMAS, TAUS)):
+                for value in values:
+                    losses = self.values("loss", **{name: value, "normalization": norm})
+                    mean = losses.mean(axis=0)
+                    ax.plot(np.arange(1, len(mean) + 1), mean, label=f"{name} = {value:.0e}")
+                ax.set(yscale="log", title=f"{norm} norm")
+                ax.legend(fontsize="small")
+        figure.supxlabel("epochs")
+        figure.supylabel("training loss, mean of the splits")
+        figure.savefig(path)
 
     def mnist(self):
         """Table of MNIST, with latent weights where there are any."""
@@ -218,12 +249,11 @@ def main(argv=None):
     store = Store(options.save, measure)
     with tqdm(unit="fit", file=sys.stderr) as bar:
         study = Study(store, options.seeds, options.data, bar)
-        tables = [study.gamma(), study.tau(), study.rules(), study.latent(), study.ways()]
-        if options.data:
-            tables.append(study.mnist())
-        tables.append(study.claims())
-    print(*tables, sep="\n\n")
-    if not options.data:
+        wanted = [name for name in options.tables if name != "mnist" or options.data]
+        print(*(getattr(study, name)() for name in wanted), sep="\n\n")
+        if options.figure:
+            study.draw(options.figure)
+    if "mnist" in options.tables and not options.data:
         print("\nMNIST left out: name the folder of mnist.npz by --data or $SKOPU_DATA.")
 
 
@@ -231,8 +261,20 @@ def parse(argv):
     parser = make_parser(__doc__)
     data = os.environ.get("SKOPU_DATA")
     parser.add_argument("--data", default=data, help="folder of mnist.npz (default: $SKOPU_DATA)")
+    parser.add_argument(
+        "--tables", type=split_tables, default=",".join(TABLES), help="default: %(default)s"
+    )
+    parser.add_argument("--figure", help="draw the losses of figures 1 to 3 into this file")
     add_fits(parser)
     return parser.parse_args(argv)
+
+
+def split_tables(text):
+    """Return comma-separated names of tables."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := set(names) - set(TABLES):
+        raise argparse.ArgumentTypeError(f"no table {sorted(unknown)}; known: {', '.join(TABLES)}")
+    return names
 
 
 if __name__ == "__main__":

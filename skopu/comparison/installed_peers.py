@@ -4,6 +4,7 @@ import io
 import logging
 import warnings
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -53,8 +54,7 @@ def _silence():
 
 def make_catboost(task, settings, seed):
     """Return CatBoost, which writes no files."""
-    import catboost
-
+    catboost = _import("catboost")
     kind = catboost.CatBoostClassifier if task == CLASSIFICATION else catboost.CatBoostRegressor
     return QuietPeer(
         kind(random_seed=seed, thread_count=1, verbose=False, allow_writing_files=False)
@@ -72,10 +72,14 @@ def make_realmlp(task, settings, seed):
 
 
 def _of_pytabkit(name, task, seed):
-    import pytabkit
-
-    kind = getattr(pytabkit, f"{name}_{'Classifier' if task == CLASSIFICATION else 'Regressor'}")
+    suffix = "Classifier" if task == CLASSIFICATION else "Regressor"
+    kind = getattr(_import("pytabkit"), f"{name}_{suffix}")
     return QuietPeer(kind(device="cpu", random_state=seed, n_threads=1))
+
+
+def _import(package):
+    with _silence():
+        return import_module(package)
 
 
 def why_missing(packages):

@@ -25,7 +25,8 @@ def binary_network(graph, model):
     """Return the logits (n, q) of a network of binary weights, or of its latent ones."""
     layers = model._layers_in_use()
     norm = _normalized if model.normalization == "layer" else None
-    return _signed_layers(graph, parts.scaled(graph, graph.X, model.scaler_), layers, norm)
+    activate = _sign if model.activation == "sign" else _rectified
+    return _layers(graph, parts.scaled(graph, graph.X, model.scaler_), layers, activate, norm)
 
 
 def encoder_codes(graph, model):
@@ -36,7 +37,7 @@ def encoder_codes(graph, model):
     X = _clipped(graph, graph("Div", X, np.where(half > 0, half, 1.0)))
     n_layers = len(model.coefs_) // 2
     layers = (part[:n_layers] for part in (model.coefs_, model.scales_, model.intercepts_))
-    return _not_below_zero(graph, _signed_layers(graph, X, zip(*layers)))
+    return _not_below_zero(graph, _layers(graph, X, zip(*layers), _sign))
 
 
 def tied_codes(graph, model):
@@ -76,15 +77,22 @@ def _failed(graph, conditions):
     return graph.as_double(failed)
 
 
-def _signed_layers(graph, H, layers, normalized=None):
-    """Apply (coef, scale, intercept) of each layer, with the sign before each but the first."""
+def _layers(graph, H, layers, activate, normalized=None):
+    """Apply (coef, scale, intercept) of each layer, activated before each but the first."""
     for number, (coef, scale, intercept) in enumerate(layers):
-        if number:
-            H = graph("Sub", graph("Mul", _not_below_zero(graph, H), np.float64(2)), np.float64(1))
+        H = activate(graph, H) if number else H
         H = parts.linear(graph, H, coef)
         H = H if normalized is None else normalized(graph, H)
         H = graph("Add", graph("Mul", H, np.asarray(scale, float)), np.asarray(intercept, float))
     return H
+
+
+def _sign(graph, H):
+    return graph("Sub", graph("Mul", _not_below_zero(graph, H), np.float64(2)), np.float64(1))
+
+
+def _rectified(graph, H):
+    return graph("Relu", H)
 
 
 def _normalized(graph, H):

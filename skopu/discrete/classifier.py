@@ -21,6 +21,7 @@ from skopu._core.validation import (
     validate_data,
 )
 
+_WAYS = ("bop", "ste", "binaryconnect", "xnor", "sigmoid", "gumbel", "real")
 ROW_EPS = 1e-5  # under the root of a row's normalisation, as in training
 
 
@@ -41,12 +42,15 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, Documen
     ----------
     hidden_layer_sizes : int or array-like of int, default=(256,)
         Neurons of each hidden layer.
-    weight_optimizer : {"bop", "ste", "sigmoid", "gumbel", "real"}, default="bop"
+    weight_optimizer : str, default="bop"
         How weights become binary. "bop": flipped by :class:`~skopu.optim.Bop` [1]_, [2]_.
         "ste": signs of latent weights clipped to [-1, 1], trained by Adam with the
-        straight-through gradient. "sigmoid" and "gumbel": a smooth step whose temperature is
-        lowered, the second with logistic noise. "real": trained as real weights, to which
-        ``penalty`` gives two values [3]_.
+        straight-through gradient; also the deterministic rule of BinaryConnect [5]_.
+        "binaryconnect": its stochastic rule, where a latent weight v is drawn as 1 with the
+        probability (1 + v) / 2. "xnor": signs times the mean size of a neuron's latent weights,
+        as in XNOR-Net [4]_. "sigmoid" and "gumbel": a smooth step whose temperature is lowered,
+        the second with logistic noise. "real": trained as real weights, to which ``penalty``
+        gives two values [3]_.
     gamma : float, default=1e-4
         :math:`\gamma` of Bop.
     tau : float, default=1e-8
@@ -56,6 +60,8 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, Documen
     penalty : str, BinaryQuantizer or None, default=None
         Added to the loss for "real" or "ste": the name of a base, as "absolute", or a
         :class:`~skopu.penalties.BinaryQuantizer`.
+    activation : {"sign", "relu"}, default="sign"
+        Of hidden neurons. "relu": only weights are binary, as in BinaryConnect [5]_.
     normalization : {"batch", "layer"}, default="batch"
         N: over the rows of a minibatch, or over the neurons of a row.
     recalibrate : bool, default=True
@@ -123,6 +129,10 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, Documen
     .. [2] Nayak, Raj, Kalyani, "[Re] A comprehensive study on binary optimizer and its
        applicability", ReScience C, 2020.
     .. [3] Partovi Nia, Belbahri, "Binary quantizer", 2020.
+    .. [4] Rastegari, Ordonez, Redmon, Farhadi, "XNOR-Net: ImageNet classification using binary
+       convolutional neural networks", ECCV 2016.
+    .. [5] Courbariaux, Bengio, David, "BinaryConnect: training deep neural networks with binary
+       weights during propagations", NeurIPS 2015.
 
     Examples
     --------
@@ -145,7 +155,8 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, Documen
         **SCALER,
         **EARLY_STOPPING,
         **TRAINING,
-        "weight_optimizer": [StrOptions({"bop", "ste", "sigmoid", "gumbel", "real"})],
+        "weight_optimizer": [StrOptions(set(_WAYS))],
+        "activation": [StrOptions({"sign", "relu"})],
         "adaptive_noise": ["boolean"],
         "penalty": [str, HasMethods(["value", "strength_at"]), None],
         "normalization": [StrOptions({"batch", "layer"})],
@@ -162,6 +173,7 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, Documen
     tau: float = 1e-8
     adaptive_noise: bool = False
     penalty: object = None
+    activation: str = "sign"
     normalization: str = "batch"
     recalibrate: bool = True
     weights: str = "binary"
@@ -206,6 +218,11 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, Documen
                 f"adaptive_noise=True moves weights that are binary in training, not those of "
                 f"weight_optimizer={self.weight_optimizer!r}: use 'bop' or 'ste'."
             )
+        if self.weight_optimizer == "xnor" and self.normalization == "layer":
+            raise ValueError(
+                "weight_optimizer='xnor' gives each neuron a scale, which normalization='layer' "
+                "would have to keep: use normalization='batch', which takes it up, or 'ste'."
+            )
         self._check_latent()
 
     def _check_latent(self):
@@ -243,13 +260,16 @@ class BinaryMLPClassifier(LabelFit, ProbabilisticClassifier, PartsMixin, Documen
         H = X.astype(np.float64, copy=False)
         for number, (coef, scale, intercept) in enumerate(self._layers_in_use()):
             if number:
-                H = np.where(H >= 0, 1.0, -1.0)
+                H = self._activate(H)
             H = safe_sparse_dot(H, coef.astype(np.float64), dense_output=True)
             if self.normalization == "layer":
                 H = H - H.mean(axis=1, keepdims=True)
                 H /= np.sqrt(np.square(H).mean(axis=1, keepdims=True) + ROW_EPS)
             H = H * scale + intercept
         return H
+
+    def _activate(self, H):
+        return np.maximum(H, 0.0) if self.activation == "relu" else np.where(H >= 0, 1.0, -1.0)
 
 
 def _columns(layers):

@@ -10,7 +10,7 @@ from torch import nn
 from skopu._core.places import resolve_torch_device
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import to_numpy
-from skopu.discrete.layers import BinaryLinear, sign
+from skopu.discrete.layers import BinaryLinear, ScaledSigns, sign
 from skopu.losses import CrossEntropy
 from skopu.penalties import resolve_penalty
 from skopu.training.binary_weight import binary_weights, set_temperature
@@ -21,6 +21,7 @@ from skopu.training.rows import TrainingRows
 _LAST_TEMPERATURE = 0.05  # relaxed weights end here, from 1
 _MAX_RECALIBRATION_ROWS = 16384
 _EPS = 1e-5  # under the root of every normalisation
+ACTIVATIONS = {"sign": sign, "relu": torch.relu}
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class TrainedBinaryNetwork:
 
 
 class BinaryNetwork(nn.Module):
-    """Perceptron whose layers are binary weights, a normalisation and the sign.
+    """Perceptron whose layers are binary weights, a normalisation and the sign or a rectifier.
 
-    The inputs are real, and there is no sign after the last layer: its outputs are logits.
+    The inputs are real, and nothing follows the last layer: its outputs are logits.
 
     Parameters
     ----------
@@ -58,13 +59,17 @@ class BinaryNetwork(nn.Module):
         Of the inputs, the hidden layers and the outputs.
     generator : torch.Generator
     normalization : {"batch", "layer"}
-    quantizer : BinaryQuantizer or None
+    activation : {"sign", "relu"}, default="sign"
+    quantizer : BinaryQuantizer or None, default=None
     **settings : dict
         Of the binary weights.
     """
 
-    def __init__(self, sizes, generator, *, normalization, quantizer=None, **settings):
+    def __init__(
+        self, sizes, generator, *, normalization, activation="sign", quantizer=None, **settings
+    ):
         super().__init__()
+        self.activation = ACTIVATIONS[activation]
         shapes = list(pairwise(sizes))
         self.linear = nn.ModuleList([BinaryLinear(*s, generator, **settings) for s in shapes])
         norm = nn.BatchNorm1d if normalization == "batch" else nn.LayerNorm
@@ -78,12 +83,14 @@ class BinaryNetwork(nn.Module):
     def forward(self, X):
         """Return logits (n, q)."""
         for number, (linear, norm) in enumerate(zip(self.linear, self.norm)):
-            X = norm(linear(sign(X) if number else X))
+            X = norm(linear(self.activation(X) if number else X))
         return X
 
     def alpha(self, number):
-        """Return what a layer's signs stand for: the scale of real weights, 1 for others."""
+        """Return what a layer's signs stand for: the scales of real weights, 1 for others."""
         weight = self.linear[number].weight
+        if isinstance(weight, ScaledSigns):
+            return weight.scales().double()
         if weight.method != "real":
             return 1.0
         alpha = weight.weight.abs().mean() if self.alphas is None else self.alphas[number].abs()
@@ -126,6 +133,7 @@ def train_binary_network(X, targets, weights, hidden, settings, seed):
         [X.shape[1], *hidden, targets.shape[1]],
         torch.Generator(resolve_torch_device(settings.torch_device)).manual_seed(network_seed),
         normalization=settings.normalization,
+        activation=settings.activation,
         quantizer=resolve_penalty(settings.penalty),
         method=settings.weight_optimizer,
         adaptive_noise=settings.adaptive_noise,
@@ -195,7 +203,7 @@ def _layers(network, data, kind, recalibrate):
             alpha = network.alpha(number) if kind == "hard" else 1.0
             statistics = norm.running_mean.double(), norm.running_var.double()
             scale, intercept = _fold(norm, *statistics, alpha)
-        X = sign(H * scale + intercept)
+        X = network.activation(H * scale + intercept)
         coef = coef.to(torch.int8).cpu().numpy() if kind == "hard" else to_numpy(coef)
         layers.append(Layer(coef, to_numpy(scale), to_numpy(intercept)))
     return layers

@@ -3,17 +3,19 @@ r"""Weights with two values, layers that use them, and sign activations.
 A binary weight is trained in one of these ways; all start at random and end at one of the
 ``values``:
 
-========== ==================================== ===========================================
-method     value in the forward pass            gradient
-========== ==================================== ===========================================
-"bop"      the parameter, always binary         as it is; the optimizer is :class:`Bop`
-"ste"      sign of a latent weight              passed to the latent weight as it is; the
-                                                latent weight is clipped to [-1, 1]
-"sigmoid"  :math:`\sigma(l / T)` between the    exact; the temperature T is lowered in
-           values                               training
-"gumbel"   the same with logistic noise         exact, for the draw
-"real"     the latent weight itself             exact; a penalty makes it binary
-========== ==================================== ===========================================
+=============== ==================================== ===========================================
+method          value in the forward pass            gradient
+=============== ==================================== ===========================================
+"bop"           the parameter, always binary         as it is; the optimizer is :class:`Bop`
+"ste"           sign of a latent weight              passed to the latent weight as it is; the
+                                                     latent weight is clipped to [-1, 1]
+"binaryconnect" drawn, the high one with             the same
+                probability (l + 1) / 2
+"sigmoid"       :math:`\sigma(l / T)` between the    exact; the temperature T is lowered in
+                values                               training
+"gumbel"        the same with logistic noise         exact, for the draw
+"real"          the latent weight itself             exact; a penalty makes it binary
+=============== ==================================== ===========================================
 
 Adaptive noise moves the first two off their value by :math:`s\epsilon` of the way to the other,
 with a learned scale s in [0, 1/2] for each weight and uniform :math:`\epsilon` (Lu, 2020).
@@ -24,9 +26,10 @@ from torch import nn
 
 from skopu.gradients.relaxations import gumbel_sigmoid, perturb, sigmoid_surrogate, straight_through
 
-METHODS = ("bop", "ste", "sigmoid", "gumbel", "real")
+METHODS = ("bop", "ste", "binaryconnect", "sigmoid", "gumbel", "real")
 _INITIAL_SPREAD = 0.1  # of latent weights: a hundred Adam steps of 1e-3 to the other value
 _MAX_NOISE = 0.5
+_CLIPPED = ("ste", "binaryconnect")  # methods of latent weights in [-1, 1]
 
 
 class BinaryWeight(nn.Module):
@@ -37,7 +40,7 @@ class BinaryWeight(nn.Module):
     shape : tuple of int
     generator : torch.Generator
         Source of the start, and of the noise while training.
-    method : {"bop", "ste", "sigmoid", "gumbel", "real"}, default="ste"
+    method : {"bop", "ste", "binaryconnect", "sigmoid", "gumbel", "real"}, default="ste"
         How it is trained; see the table of the module.
     values : {(-1, 1), (0, 1)}, default=(-1, 1)
         The two values.
@@ -100,25 +103,31 @@ class BinaryWeight(nn.Module):
     def soft(self):
         """Return the values before hardening, without a gradient or noise.
 
-        Latent weights for "ste" and "real", relaxed values for "sigmoid" and "gumbel", and
-        the binary values for "bop", which has no others.
+        Latent weights for "ste", "binaryconnect" and "real", relaxed values for "sigmoid" and
+        "gumbel", and the binary values for "bop", which has no others.
         """
         weight = self.weight.detach()
         if self.method in ("sigmoid", "gumbel"):
             low, high = self.values
             return low + (high - low) * sigmoid_surrogate(weight, self.temperature)
-        return weight.clamp(-1, 1) if self.method == "ste" else weight.clone()
+        return weight.clamp(-1, 1) if self.method in _CLIPPED else weight.clone()
 
     def _bits(self):
         low, high = self.values
         if self.method == "bop":
             return (self.weight - low) / (high - low)
-        if self.method == "ste":
+        if self.method in _CLIPPED:
             latent = _clip(self.weight, -1, 1)
-            return straight_through((latent >= 0).to(latent), latent / (high - low))
+            return straight_through(self._chosen(latent).to(latent), latent / (high - low))
         if self.method == "sigmoid":
             return sigmoid_surrogate(self.weight, self.temperature)
         return gumbel_sigmoid(self.weight, self._uniforms(self.weight.shape), self.temperature)
+
+    def _chosen(self, latent):
+        """Where the high value is: by sign, or drawn (Courbariaux et al., 2015)."""
+        if self.method == "ste":
+            return latent >= 0
+        return self._uniforms(latent.shape) < (latent.detach() + 1) / 2
 
     def _nearest(self, latent):
         low, high = self.values
@@ -126,7 +135,9 @@ class BinaryWeight(nn.Module):
 
     def _spread(self):
         # A logit of 1 is as undecided as a latent weight of 0.1 among steps of Adam.
-        return 1.0 if self.method in ("sigmoid", "gumbel") else _INITIAL_SPREAD
+        # Draws are to begin with all of their probabilities, as BinaryConnect has it.
+        wide = ("sigmoid", "gumbel", "binaryconnect")
+        return 1.0 if self.method in wide else _INITIAL_SPREAD
 
     def _uniforms(self, shape):
         return torch.rand(shape, generator=self._generator, device=self._generator.device)
