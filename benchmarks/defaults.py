@@ -19,6 +19,7 @@ exit status is 1 if a row breaks the rule.
     python benchmarks/defaults.py --methods "End-to-End;Cross-fitted" --sets diabetes,wine
 
 Every fit is appended to a file as it ends; a run that was cut goes on, if the source is the same.
+``--page FILE`` writes the table for the documentation, too.
 """
 
 import argparse
@@ -56,6 +57,7 @@ QUICK_SETS = ("diabetes", "wine")
 MAX_ROWS, QUICK_ROWS = 600, 200
 WORST_RATIO = 1.5
 STANDARD_ERRORS = 2
+METHODS_SIDE_BY_SIDE = 5  # in the documentation
 
 
 class Method(NamedTuple):
@@ -262,6 +264,8 @@ def main(argv=None):
         results.add(fit)
     found = {(p.name, name): results.found[p.name, name] for p, name in jobs}
     print_table(options, found)
+    if options.page:
+        Path(options.page).write_text(page(options, found))
     broken = [f"{f.method} on {f.problem}: {f.breaks}" for f in found.values() if f.breaks]
     print("\n".join(["", *broken, f"{len(broken)} of {len(found)} break the rule."]))
     return int(bool(broken))
@@ -283,6 +287,7 @@ def parse(argv):
     parser.add_argument("--n-jobs", type=int, default=-1, help="fits at a time; -1: one a core")
     parser.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK_SETS)} only")
     parser.add_argument("--results", default="defaults.jsonl", help="default: %(default)s")
+    parser.add_argument("--page", help="file for the documentation's table")
     options = parser.parse_args(argv)
     unknown = set(options.methods) - set(METHODS)
     if unknown:
@@ -321,6 +326,21 @@ def print_table(options, found):
         median = f"{np.median(seconds):.1f}" if seconds else "-"
         print(f"| {name} | {' | '.join(map(cell, fits))} | {median} |")
     print("\nCells: error with defaults (times the error after the search); ! breaks the rule.")
+
+
+def page(options, found):
+    """Return tables of a few methods each, a row a set, for the documentation."""
+    lines = []
+    for start in range(0, len(options.methods), METHODS_SIDE_BY_SIDE):
+        methods = options.methods[start : start + METHODS_SIDE_BY_SIDE]
+        rows = [["data set", *methods]]
+        rows += [[s, *(cell(found.get((s, m))) for m in methods)] for s in options.sets]
+        lines += [".. list-table::", "   :header-rows: 1", ""]
+        for row in rows:
+            first, *others = row
+            lines += [f"   * - {first}", *(f"     - {text}".rstrip() for text in others)]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def cell(fit):
