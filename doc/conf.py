@@ -16,6 +16,7 @@ version = release = skopu.__version__
 extensions = [
     "mathml",
     "numpydoc",
+    "readable",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",

@@ -207,19 +207,19 @@ class TestIntervals:
 
 
 class TestCodes:
-    CODES = np.array([[0, 1, 1], [1, 1, 0], [0, 1, 0]])
-    FLIPS = np.array([[0.1, 0.4], [0.5, 0.0], [0.2, 0.3]])
+    CODES = np.array([[1, 0, 1, 1], [1, 1, 1, 0], [1, 0, 1, 0]])
+    FLIPS = np.array([[0.0, 0.0], [0.1, 0.4], [0.5, 0.0], [0.2, 0.3]])
 
     def test_order(self, figure):
-        """Oracle: by hand. Bit 1 looks at column 0; of 0 and 2 both are 1 in a third of rows."""
+        """Oracle: by hand. Bit 2 looks at column 0; 1 and 3 are 1 in a third of rows, 0 always."""
         display = CodesDisplay(self.CODES, self.FLIPS, target=[3, 1, 2]).plot(ax=figure.gca())
-        assert display.bits_.tolist() == [1, 0, 2]
-        np.testing.assert_array_equal(display.image_.get_array(), self.FLIPS[[1, 0, 2]])
+        assert display.bits_.tolist() == [2, 1, 3, 0]
+        np.testing.assert_array_equal(display.image_.get_array(), self.FLIPS[[2, 1, 3, 0]])
         labels = [label.get_text() for label in display.ax_.get_yticklabels()]
-        assert labels == ["1", "0", "2"]
+        assert labels == ["2", "1", "3", "0"]
         display.plot(kind="rows")
         assert display.rows_.tolist() == [1, 2, 0]
-        expected = [[1, 1, 0], [1, 0, 0], [1, 0, 1]]
+        expected = [[1, 1, 0, 1], [1, 0, 0, 1], [1, 0, 1, 1]]
         np.testing.assert_array_equal(display.image_.get_array(), expected)
         assert display.ax_.get_ylabel() == "rows, by their target"
 

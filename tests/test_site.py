@@ -38,7 +38,11 @@ async function look(page) {
   const wide = root.scrollWidth - root.clientWidth;
   const first = frame.contentDocument.querySelector("h1");
   const top = first ? first.getBoundingClientRect().top : 1e4;
-  found[page] = {wide, top};
+  const cells = [...frame.contentDocument.querySelectorAll("article td")];
+  const squeezed = cells.filter(cell => cell.clientHeight > 10 * cell.clientWidth).length;
+  const images = [...frame.contentDocument.querySelectorAll("article img")];
+  const mute = images.filter(image => !image.hasAttribute("alt")).length;
+  found[page] = {wide, top, squeezed, mute};
   frame.remove();
 }
 (async () => {
@@ -166,7 +170,11 @@ def served(pages):
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("width", [1280, 400])
 def test_pages_as_a_browser_lays_them_out(pages, served, width, tmp_path):
-    """No page scrolls sideways or writes an error, and its title is near the top."""
+    """No page scrolls sideways or writes an error, and its title is near the top.
+
+    No cell of a table is left a column of letters, and every picture says what it shows, or that
+    it only decorates.
+    """
     server, handler = served
     root = Path(SITE).resolve()
     names = [str(path.relative_to(root)) for path in pages]
@@ -188,7 +196,11 @@ def test_pages_as_a_browser_lays_them_out(pages, served, width, tmp_path):
     wrong = {
         name: page
         for name, page in found.items()
-        if page.get("error") or page["wide"] > 0 or page["top"] > 400
+        if page.get("error")
+        or page["wide"] > 0
+        or page["top"] > 400
+        or page["squeezed"]
+        or page["mute"]
     }
     assert not wrong
     logged = [line for line in done.stderr.splitlines() if "CONSOLE" in line and "rror" in line]

@@ -53,7 +53,7 @@ main(["predict", str(model), str(new)])
 # The file holds no code, only numbers and the names of known classes: it is safe to load.
 from skopu.deploy import load_model
 
-print(load_model(model))
+print([name for name, _ in load_model(model).steps])
 
 # %%
 # The same in Python

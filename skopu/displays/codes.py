@@ -16,9 +16,9 @@ class CodesDisplay:
 
     ``kind="columns"`` draws for each bit and column the share of rows whose bit flips if the
     column's value is exchanged for another row's. A bit that asks one column, in the middle of its
-    values, flips on half of the rows; one that is the same in all rows never does. Bits stand in
-    the order of the column that flips them most. ``kind="rows"`` draws the codes themselves, bits
-    in the same order, rows in that of the target: what a device is shown.
+    values, flips on half of the rows. Bits stand in the order of the column that flips them most,
+    and at last those that none flips. ``kind="rows"`` draws the codes themselves, bits in the same
+    order, rows in that of the target: what a device is shown.
 
     Create it with :meth:`from_estimator`; the constructor takes the arrays themselves. Either
     kind can be drawn of a display that was made for the other.
@@ -158,8 +158,10 @@ class CodesDisplay:
         codes = np.asarray(self.codes)
         self.bits_, self.rows_ = np.arange(codes.shape[1]), np.arange(len(codes))
         if self.flips is not None:
-            # By the column that flips a bit most, then from seldom 1 to often.
-            main = np.asarray(self.flips).argmax(axis=1)
+            # By the column that flips a bit most, then from seldom 1 to often; at last those that
+            # no column flips.
+            flips = np.asarray(self.flips)
+            main = np.where(flips.any(axis=1), flips.argmax(axis=1), flips.shape[1])
             self.bits_ = np.lexsort((codes.mean(axis=0), main))
         if self.target is not None:
             self.rows_ = np.argsort(np.asarray(self.target), kind="stable")

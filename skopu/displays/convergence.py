@@ -151,7 +151,7 @@ class ConvergenceDisplay:
             raise ValueError(f"x={self.x!r} is not one of {', '.join(map(repr, _X_AXES))}.")
         runs = _align([self.history] if isinstance(self.history, dict) else self.history)
         if ax is None:
-            _, ax = plt.subplots()
+            _, ax = plt.subplots(layout="constrained")
         positions = runs[self.x].mean(0)
         loss, low, high = _centre_and_band(runs["loss"])
         (self.line_,) = ax.plot(positions, loss, label=self.name, **line_kwargs)

@@ -138,7 +138,7 @@ class IntervalsDisplay:
 
         y_true, y_pred, (low, high) = self._columns()
         if ax is None:
-            _, ax = plt.subplots()
+            _, ax = plt.subplots(layout="constrained")
         held = (low <= y_true) & (y_true <= high)
         self.held_ = float(held.mean())
         ends = _span(y_true, y_pred, low, high)

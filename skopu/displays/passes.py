@@ -111,7 +111,7 @@ class PassesDisplay:
 
         passes, errors, names = self._columns()
         if ax is None:
-            _, ax = plt.subplots()
+            _, ax = plt.subplots(layout="constrained")
         style = {"marker": "o", **line_kwargs}
         self.lines_ = {}
         for name in dict.fromkeys(names.tolist()):
