@@ -120,7 +120,8 @@ def _claims(sets, summaries):
             rivals = [found[problem, o] for o in others if (problem, o) in found]
             if rivals and (problem, name) in found and found[problem, name] >= min(rivals):
                 lost.append(f"{problem} ({found[problem, name] / min(rivals):.3f} times the best)")
-        yield f"{METHODS[name].label} against other binarizations: loses on {', '.join(lost) or 'no set'}."
+        where = ", ".join(lost) or "no set"
+        yield f"{METHODS[name].label} against other binarizations: loses on {where}."
     for rival in ("kernel-ridge", "kernel-ridge-average", "gp"):
         ratios = {
             problem: found[problem, "cross-fitted"] / found[problem, rival]

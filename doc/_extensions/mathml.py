@@ -29,7 +29,8 @@ def show_block(translator, node):
     for part in parts:
         text = _SIZES.sub("", part.strip())
         if r"\\" in text and r"\begin" not in text:
-            text = rf"\begin{{aligned}}{text}\end{{aligned}}"
+            # The converter knows "aligned" as a bracket only, and shows its signs.
+            text = rf"\begin{{align*}}{text}\end{{align*}}"
         translator.body.append(convert(text, display="block"))
     translator.body.append("</div>\n")
     raise nodes.SkipNode
