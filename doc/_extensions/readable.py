@@ -2,7 +2,7 @@
 
 from docutils import nodes
 
-_SENTENCE = 90  # characters of a cell, from which its rows are stacked on a telephone
+_SENTENCE = 60  # characters of a cell, from which its rows are stacked on a telephone
 
 
 def join(app, document):
