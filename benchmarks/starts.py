@@ -1,12 +1,11 @@
 """Where a supervised encoder starts, and codes that harden: what helps, what training rows tell.
 
-One encoder of 64 bits by REINFORCE ("loo") and a readout of 1024 features, ten draws averaged. It
-starts as the package does (hyperplanes), at thresholds of single columns as a thermometer has them
-(logits of slope 10 per standard deviation), or with half of its bits at each. "falling": in the
-second half of the training the logits grow threefold, beside what training does, so that codes
-become nearly deterministic. Each is read as it is trained, and with its logits times the best of 1,
-1.5 and 2.5 by the readout's leave-one-out error. Before any training a start is judged by the
-leave-one-out error of a ridge with the exact kernel of its codes, which takes no pass: "told".
+One encoder of 64 bits by REINFORCE ("loo") and a readout of 1024 features, ten draws averaged,
+from each ``start`` that SupervisedBinarizer has. "Hardening": in the second half of the training
+the logits grow threefold, beside what training does, so that codes become nearly deterministic.
+Each is read as it was trained, and ("sharper") with its logits times the best of 1, 1.5 and 2.5 by
+the readout's leave-one-out error. Before any training a start is judged by the leave-one-out error
+of a ridge with the exact kernel of its codes, which takes no pass ("told").
 Thermometer codes without training stand beside. Errors as in ``protocol``:
 
     SKOPU_DATA=folder python benchmarks/starts.py --seeds 0 --max-rows 400
@@ -15,7 +14,6 @@ Strength and scaling are chosen once, from the usual start, and used for all.
 """
 
 import sys
-from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 import numpy as np
@@ -35,24 +33,8 @@ from skopu.training.encoders import LinearEncoder
 from skopu.training.joint import JointModel
 
 SETS = "energy,yacht,boston,airfoil,german,credit,miniboo,eeg"
-STARTS = ("hyperplanes", "thresholds", "mixed", "hyperplanes, falling", "thresholds, falling")
-N_BITS, N_DRAWS, SLOPE, GROWTH, FACTORS = 64, 10, 10.0, 3.0, (1.0, 1.5, 2.5)
-
-
-def at_thresholds(share):
-    """Return a method in the place of ``LinearEncoder.start``, with bits at thresholds."""
-    usual = LinearEncoder.start
-
-    @torch.no_grad()
-    def start(encoder, X, seed):
-        usual(encoder, X, seed)
-        n_bits = round(share * len(encoder.bias))
-        cuts = ThermometerBinarizer(n_bits).fit(X.double().numpy())
-        for bit, (column, threshold) in enumerate(zip(cuts.columns_, cuts.thresholds_)):
-            encoder.weight[bit] = 0
-            encoder.weight[bit, column], encoder.bias[bit] = SLOPE, -SLOPE * threshold
-
-    return start
+STARTS = ("hyperplanes", "thresholds", "mixed", "hyperplanes, hardening")
+N_BITS, N_DRAWS, GROWTH, FACTORS = 64, 10, 3.0, (1.0, 1.5, 2.5)
 
 
 def hardening(max_iter):
@@ -67,19 +49,6 @@ def hardening(max_iter):
         return usual(model, *rows)
 
     return step
-
-
-@contextmanager
-def variant(name, max_iter):
-    """Train as a row of the table says, within the context."""
-    start, *rest = name.split(", ")
-    share = {"hyperplanes": 0, "thresholds": 1, "mixed": 0.5}[start]
-    with ExitStack() as stack:
-        if share:
-            stack.enter_context(patch.object(LinearEncoder, "start", at_thresholds(share)))
-        if rest:
-            stack.enter_context(patch.object(JointModel, "step", hardening(max_iter)))
-        yield
 
 
 class Readout:
@@ -118,9 +87,8 @@ def read_draws(binarizer, factor, X, X_test, *targets):
 def told(start, binarizer, X, X_test, *targets):
     """Return the leave-one-out error of the exact kernel of the codes of a start."""
     rows, rows_test = (apply_scaler(binarizer.scaler_, part) for part in (X, X_test))
-    encoder = LinearEncoder(rows.shape[1], N_BITS).double()
-    with variant(start, 1):
-        encoder.start(torch.from_numpy(np.asarray(rows, dtype=np.float64)), 0)
+    encoder = LinearEncoder(rows.shape[1], N_BITS, start).double()
+    encoder.start(torch.from_numpy(np.asarray(rows, dtype=np.float64)), 0)
     W, b = encoder.weight.detach().numpy(), encoder.bias.detach().numpy()
     codes = [(part @ W.T + b > 0).astype(np.uint8) for part in (rows, rows_test)]
     return read_codes(*codes, *targets, form="exact").left_out
@@ -134,14 +102,16 @@ def measure(name, seed, options):
     read = read_codes(cuts.transform(X), cuts.transform(X_test), y, y_test)
     found = [("thermometer", np.nan, read.error, np.nan, 1.0)]
     for method in STARTS:
-        with variant(method, options.max_iter):
-            binarizer = SupervisedBinarizer(N_BITS, **settings).fit(X, y)
+        start, *hardens = method.split(", ")
+        step = hardening(options.max_iter) if hardens else JointModel.step
+        with patch.object(JointModel, "step", step):
+            binarizer = SupervisedBinarizer(N_BITS, start=start, **settings).fit(X, y)
         if "encoder_penalty" not in settings:
             scaler = "standard" if isinstance(binarizer.scaler_, StandardScaler) else "quantile"
             settings.update(encoder_penalty=binarizer.encoder_penalty_, scaler=scaler)
         reads = [read_draws(binarizer, f, X, X_test, y, y_test) for f in FACTORS]
         best = int(np.argmin([read.left_out for read in reads]))
-        judged = told(method.split(",")[0], binarizer, X, X_test, y, y_test)
+        judged = told(start, binarizer, X, X_test, y, y_test)
         found.append((method, judged, reads[0].error, reads[best].error, FACTORS[best]))
     return found
 

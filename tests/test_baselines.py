@@ -25,8 +25,8 @@ from skopu import (
     ThermometerBinarizer,
     TreeBinarizer,
 )
+from skopu._core.thresholds import share_out
 from skopu.binarizers import tied_autoencoder
-from skopu.binarizers.thermometer import share_out
 from skopu.binarizers.tied_autoencoder import TiedAutoencoder, restoration_error
 from skopu.dfa.encoder import DeviceFeatures, soft_edged_step
 from skopu.exceptions import NotBinaryError

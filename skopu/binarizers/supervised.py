@@ -104,6 +104,11 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
         tenth less error than "standard" on training rows held out (see ``encoder_penalty``);
         "standard" for sparse X, and for ``gradient="exact"``, whose predictions by the mean are
         good to more digits than that can tell.
+    start : {"hyperplanes", "thresholds", "mixed"}, default="hyperplanes"
+        Where training starts: with random directions; with thresholds of single columns, as those
+        of :class:`ThermometerBinarizer`, from which bits then turn; or with half of the bits at
+        each. Worth a try where columns have few different values, or where few of them matter
+        together. For real weights.
     weights : {"real", "binary"}, default="real"
         "binary": every row of W is a row of -1 and 1 times a positive scale. A code then takes
         additions and comparisons only, and W one bit an entry; the price is accuracy.
@@ -226,6 +231,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
         ],
         "gradient": [str, HasMethods(["check"])],
         "loss": [StrOptions({"auto", "squared_error", "cross_entropy"})],
+        "start": [StrOptions({"hyperplanes", "thresholds", "mixed"})],
         "weights": [StrOptions({"real", "binary"})],
         "weight_optimizer": [StrOptions({"bop", "ste"})],
         "bop_gamma": BOP["gamma"],
@@ -248,6 +254,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
     gradient: object = "loo"
     loss: str = "auto"
     scaler: str | None = "auto"
+    start: str = "hyperplanes"
     weights: str = "real"
     weight_optimizer: str = "bop"
     bop_gamma: float = 1e-3

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from skopu._core.parameters import COUNT
+from skopu._core.thresholds import between_values, distinct_values, quantile_cuts, share_out
 from skopu._core.validation import StrOptions
 from skopu.binarizers.base import RestoringMixin, RowBinarizer
 
@@ -90,7 +91,7 @@ class ThermometerBinarizer(RestoringMixin, RowBinarizer):
 
     def _fit_rows(self, X, weights):
         by_column = X.tocsc() if issparse(X) else X
-        columns = [_distinct(*column) for column in _columns(by_column, weights)]
+        columns = [distinct_values(*column) for column in _columns(by_column, weights)]
         shares = share_out(self.n_bits, [len(values) - 1 for values, _ in columns])
         if not any(shares):
             raise ValueError(
@@ -121,27 +122,6 @@ class ThermometerBinarizer(RestoringMixin, RowBinarizer):
         return self.n_bits_
 
 
-def share_out(n_bits, capacities):
-    """Return how many of the bits each column gets: even shares, none above its capacity.
-
-    A bit that is left over goes to the column of the largest capacity, the first of several.
-    """
-    capacities = np.asarray(capacities)
-    shares = np.zeros_like(capacities)
-    open_columns = np.argsort(-capacities, kind="stable")
-    left = n_bits
-    while left:
-        open_columns = open_columns[shares[open_columns] < capacities[open_columns]]
-        if not len(open_columns):
-            break
-        rise = max(1, left // len(open_columns))
-        raised = open_columns[:left]
-        grown = np.minimum(shares[raised] + rise, capacities[raised])
-        left -= int((grown - shares[raised]).sum())
-        shares[raised] = grown
-    return shares
-
-
 def _columns(X, weights):
     """Yield values and weights of each column; of a sparse one, its zeros as a single value."""
     if not issparse(X):
@@ -156,40 +136,12 @@ def _columns(X, weights):
         yield np.append(X.data[start:stop], 0), np.append(stored, rest)
 
 
-def _distinct(values, weights):
-    """Return the different values of weight above 0, ascending, and their weights."""
-    kept = weights > 0
-    values, groups = np.unique(values[kept].astype(np.float64), return_inverse=True)
-    return values, np.bincount(groups, weights=weights[kept], minlength=len(values))
-
-
-def _quantiles(values, weights, n_cuts):
-    """Return cuts between values, near the levels j / (n_cuts + 1) and all different."""
-    below = np.cumsum(weights)[:-1] / weights.sum()
-    wanted = np.arange(1, n_cuts + 1) / (n_cuts + 1)
-    after = np.searchsorted(below, wanted).clip(0, len(below) - 1)
-    before = (after - 1).clip(0)
-    gaps = np.where(wanted - below[before] < below[after] - wanted, before, after)
-    # Levels that fall on the same gap, as on a frequent value, move to its neighbours.
-    steps = np.arange(n_cuts)
-    gaps = np.maximum.accumulate(gaps - steps) + steps
-    return _between(values, np.minimum(gaps, len(below) - n_cuts + steps))
-
-
 def _equal_steps(values, weights, n_cuts):
     """Return cuts at equal distances, or between all values if there are as many gaps."""
     if n_cuts == len(values) - 1:
-        return _between(values, np.arange(n_cuts))
+        return between_values(values, np.arange(n_cuts))
     shares = np.arange(1, n_cuts + 1) / (n_cuts + 1)
     return values[0] * (1 - shares) + values[-1] * shares
-
-
-def _between(values, gaps):
-    """Return a number not below value i and below value i + 1, for each gap i."""
-    low, high = values[gaps], values[gaps + 1]
-    middle = low / 2 + high / 2
-    # Half-way between neighbouring floats may round up to the larger one.
-    return np.where(middle < high, middle, low)
 
 
 def _levels(values, weights, cuts):
@@ -203,4 +155,4 @@ def _levels(values, weights, cuts):
     return np.divide(sums, totals, out=middles - values[0], where=totals > 0) + values[0]
 
 
-_STRATEGIES = {"quantile": _quantiles, "uniform": _equal_steps}
+_STRATEGIES = {"quantile": quantile_cuts, "uniform": _equal_steps}

@@ -76,7 +76,8 @@ def choose(copies, penalties, n_outputs, objective, settings, n_iter, seed):
     encoders = []
     for copy in copies:
         start_rows = copy.start_rows()
-        encoder = LinearEncoder(start_rows.shape[1], settings.n_bits).to(start_rows)
+        size = start_rows.shape[1], settings.n_bits
+        encoder = LinearEncoder(*size, settings.start).to(start_rows)
         encoder.start(start_rows, seed)
         encoders += [encoder] * len(penalties)
     folds = np.array_split(rng.permutation(n_rows), _N_FOLDS)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from skopu._core.thresholds import quantile_thresholds
 from skopu.exceptions import IncompatiblePartsError
 from skopu.penalties import resolve_penalty
 from skopu.training.binary_weight import BinaryWeight
@@ -12,6 +13,8 @@ from skopu.training.binary_weight import BinaryWeight
 # standard deviation of the logits over the rows, and the quantiles between which bits cut them.
 _INITIAL_SPREAD = 2.0
 _QUANTILES = (0.1, 0.9)
+_SHARES = {"hyperplanes": 0.0, "mixed": 0.5, "thresholds": 1.0}  # of bits at thresholds
+_SLOPE = 10.0  # of their logits, per standard deviation of the column
 _RAMP_EPOCHS = 100  # of the quantizer's strength, whatever the number of minibatches
 
 
@@ -28,7 +31,12 @@ def make_encoder(n_features, settings, seed):
         Of the starting signs.
     """
     if settings.weights == "real":
-        return LinearEncoder(n_features, settings.n_bits)
+        return LinearEncoder(n_features, settings.n_bits, settings.start)
+    if settings.start != "hyperplanes":
+        raise IncompatiblePartsError(
+            f"start={settings.start!r} sets weights to 0 and binary ones have none: use "
+            "start='hyperplanes' or weights='real'."
+        )
     quantizer = resolve_penalty(settings.penalty)
     method = settings.weight_optimizer
     if quantizer is not None and method != "ste":
@@ -47,10 +55,14 @@ class LinearEncoder(nn.Module):
     ----------
     n_features, n_bits : int
         d and k.
+    where : {"hyperplanes", "thresholds", "mixed"}, default="hyperplanes"
+        Where ``start`` begins: with random directions, with thresholds of single columns, or with
+        half of the bits at each.
     """
 
-    def __init__(self, n_features, n_bits):
+    def __init__(self, n_features, n_bits, where="hyperplanes"):
         super().__init__()
+        self.where = where
         self.weight = nn.Parameter(torch.zeros(n_bits, n_features))
         self.bias = nn.Parameter(torch.zeros(n_bits))
 
@@ -66,6 +78,10 @@ class LinearEncoder(nn.Module):
         rows: wide enough to be informative, narrow enough to be undecided. The threshold of
         a bit is a random quantile between 10 and 90 % of its projection, so bits cut the data
         at different places instead of all through the middle.
+
+        Bits that start at thresholds cut a column each, where a thermometer's of as many bits
+        would, with a slope of 10 per standard deviation: at 4, energy lost what is won. Where
+        columns have too few values for all of them, the rest are hyperplanes.
         """
         rng = np.random.default_rng(seed)
         directions = rng.standard_normal(self.weight.shape)
@@ -74,6 +90,17 @@ class LinearEncoder(nn.Module):
         scale, bias = _scale_and_bias(projections, rng)
         self.weight.copy_(torch.from_numpy(directions * scale[:, None]))
         self.bias.copy_(torch.from_numpy(bias))
+        n_cuts = round(_SHARES[self.where] * len(bias))
+        if n_cuts:
+            self._start_at_thresholds(X.cpu().numpy().astype(np.float64), n_cuts)
+
+    def _start_at_thresholds(self, X, n_cuts):
+        columns, thresholds = quantile_thresholds(X, n_cuts)
+        bits, slopes = np.arange(len(columns)), _SLOPE / X.std(axis=0)[columns]
+        weight = np.zeros((len(columns), X.shape[1]))
+        weight[bits, columns] = slopes
+        self.weight[: len(columns)] = torch.from_numpy(weight).to(self.weight)
+        self.bias[: len(columns)] = torch.from_numpy(-slopes * thresholds).to(self.bias)
 
     def quantizer_penalty(self, progress):
         """Return 0: real weights may have any value."""
