@@ -73,7 +73,7 @@ MODELS = {
     "SupervisedBinarizer": BINARIZER,
     "of a chosen penalty": SupervisedBinarizer(6, n_components=32, max_iter=3),
     "stopped early": clone(BINARIZER).set_params(early_stopping=True, gradient="quadratic"),
-    "exact": clone(BINARIZER).set_params(gradient="exact"),
+    "exact": clone(BINARIZER).set_params(gradient="exact", start="thresholds"),
     "BinaryMLPClassifier": BinaryMLPClassifier((8,), max_iter=2),
     "BinaryAutoencoder": BinaryAutoencoder(4, max_iter=2),
     "DFABinarizer": DFABinarizer(6, n_components=32, max_iter=2),

@@ -17,7 +17,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.fixes import parse_version
 
-from skopu import HyperplaneBinarizer, OPUKernelRidge, OPURandomFeatures, SupervisedBinarizer
+from skopu import (
+    HyperplaneBinarizer,
+    OPUKernelRidge,
+    OPURandomFeatures,
+    SupervisedBinarizer,
+    ThermometerBinarizer,
+)
 from skopu.exceptions import DeviceFault, IncompatiblePartsError, InterruptedFitWarning
 from skopu.gradients import GRADIENTS, LeaveOneOut, Reinforce, resolve_gradient
 
@@ -130,6 +136,37 @@ class TestCodes:
         assert share.max() < 0.92
         # Uniform between 0.1 and 0.9: Kolmogorov-Smirnov, false-alarm rate 1e-4, seed fixed.
         assert stats.kstest(share, stats.uniform(0.1, 0.8).cdf).pvalue > 1e-4
+
+    @pytest.mark.parametrize(("where", "n_cuts"), [("thresholds", 24), ("mixed", 12)])
+    def test_start_at_thresholds(self, where, n_cuts):
+        """Oracle: the codes of a thermometer; logits of slope 10 for a standard deviation."""
+        import torch
+
+        from skopu.training.encoders import LinearEncoder
+
+        encoder, usual = LinearEncoder(6, 24, where), LinearEncoder(6, 24)
+        inputs = torch.from_numpy(3 * X)
+        encoder.double().start(inputs, seed=0)
+        usual.double().start(inputs, seed=0)
+        expected = ThermometerBinarizer(n_cuts).fit_transform(3 * X)
+        logits = encoder(inputs).detach().numpy()
+        np.testing.assert_array_equal(logits[:, :n_cuts] > 0, expected)
+        np.testing.assert_allclose(logits[:, :n_cuts].std(0), 10)
+        np.testing.assert_array_equal(logits[:, n_cuts:], usual(inputs).detach()[:, n_cuts:])
+
+    def test_start_where_columns_have_few_values(self):
+        """Oracle: two thresholds in all; the other bits are hyperplanes. Codes are learned."""
+        rows = np.column_stack([np.arange(60) % 3, np.full(60, 7.0)])
+        model = clone(SMALL).set_params(start="thresholds", max_iter=3, n_bits=8)
+        model.fit(rows, rows[:, 0] ** 2)
+        assert np.isfinite(model.coef_).all()
+        assert (model.coef_[:2, 1] == 0).all()
+        assert not np.array_equal(model.transform(rows)[0], model.transform(rows)[2])
+
+    def test_binary_weights_have_no_thresholds_to_start_at(self):
+        model = clone(SMALL).set_params(start="mixed", weights="binary", max_iter=1)
+        with pytest.raises(IncompatiblePartsError, match="start='hyperplanes' or weights='real'"):
+            model.fit(X, y)
 
     def test_fit_transform_is_fit_and_transform(self):
         small = clone(SMALL).set_params(max_iter=3)

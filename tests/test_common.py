@@ -27,7 +27,12 @@ BINARIZER = skopu.SupervisedBinarizer(n_bits=16, n_components=128, max_iter=50)
 ESTIMATORS = [
     skopu.SupervisedBinarizer(n_bits=8, n_components=32, max_iter=5),
     skopu.SupervisedBinarizer(
-        n_bits=8, n_components=32, max_iter=5, objective="isolated", early_stopping=True
+        n_bits=8,
+        n_components=32,
+        max_iter=5,
+        start="mixed",
+        objective="isolated",
+        early_stopping=True,
     ),
     skopu.SupervisedBinarizer(n_bits=8, n_components=32, max_iter=5, weights="binary"),
     skopu.BinaryMLPClassifier((32,), max_iter=10),
