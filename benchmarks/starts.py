@@ -10,7 +10,8 @@ Thermometer codes without training stand beside. Errors as in ``protocol``:
 
     SKOPU_DATA=folder python benchmarks/starts.py --seeds 0 --max-rows 400
 
-Strength and scaling are chosen once, from the usual start, and used for all.
+Strength and scaling are chosen once, from the usual start, and used for all but "auto", which
+chooses them with the start.
 """
 
 import sys
@@ -33,7 +34,7 @@ from skopu.training.encoders import LinearEncoder
 from skopu.training.joint import JointModel
 
 SETS = "energy,yacht,boston,airfoil,german,credit,miniboo,eeg"
-STARTS = ("hyperplanes", "thresholds", "mixed", "hyperplanes, hardening")
+STARTS = "hyperplanes; thresholds; mixed; hyperplanes, hardening; auto"
 N_BITS, N_DRAWS, GROWTH, FACTORS = 64, 10, 3.0, (1.0, 1.5, 2.5)
 
 
@@ -101,17 +102,21 @@ def measure(name, seed, options):
     cuts = ThermometerBinarizer(N_BITS).fit(X)
     read = read_codes(cuts.transform(X), cuts.transform(X_test), y, y_test)
     found = [("thermometer", np.nan, read.error, np.nan, 1.0)]
-    for method in STARTS:
+    for method in options.starts:
         start, *hardens = method.split(", ")
         step = hardening(options.max_iter) if hardens else JointModel.step
+        own = {**settings, "start": start}
+        if start == "auto":
+            own.update(encoder_penalty="auto", scaler="auto")
         with patch.object(JointModel, "step", step):
-            binarizer = SupervisedBinarizer(N_BITS, start=start, **settings).fit(X, y)
+            binarizer = SupervisedBinarizer(N_BITS, **own).fit(X, y)
         if "encoder_penalty" not in settings:
             scaler = "standard" if isinstance(binarizer.scaler_, StandardScaler) else "quantile"
             settings.update(encoder_penalty=binarizer.encoder_penalty_, scaler=scaler)
         reads = [read_draws(binarizer, f, X, X_test, y, y_test) for f in FACTORS]
         best = int(np.argmin([read.left_out for read in reads]))
-        judged = told(start, binarizer, X, X_test, y, y_test)
+        judged = told(binarizer.start_, binarizer, X, X_test, y, y_test)
+        method = f"auto: {binarizer.start_}" if start == "auto" else method
         found.append((method, judged, reads[0].error, reads[best].error, FACTORS[best]))
     return found
 
@@ -121,7 +126,9 @@ def main():
     parser = add_runs(make_parser(__doc__, SETS))
     parser.add_argument("--max-rows", type=int, default=600, help="default: %(default)s")
     parser.add_argument("--max-iter", type=int, default=1500, help="default: %(default)s")
+    parser.add_argument("--starts", default=STARTS, help="default: %(default)s")
     options = resolve(parser)
+    options.starts = [name.strip() for name in options.starts.split(";")]
     jobs = [(name, seed) for name in options.sets for seed in options.seeds]
     splits = Parallel(options.n_jobs, return_as="generator")(
         delayed(measure)(*job, options) for job in jobs

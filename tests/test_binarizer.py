@@ -167,6 +167,28 @@ class TestCodes:
         model = clone(SMALL).set_params(start="mixed", weights="binary", max_iter=1)
         with pytest.raises(IncompatiblePartsError, match="start='hyperplanes' or weights='real'"):
             model.fit(X, y)
+        assert model.set_params(start="auto").fit(X, y).start_ == "hyperplanes"
+
+    @pytest.mark.parametrize("penalty", [1e-3, "auto"])
+    def test_start_is_chosen_on_rows_held_out(self, penalty):
+        """Oracle: a table of cells says nothing to hyperplanes; a plane, all.
+
+        And the fit that is told the start: the same one.
+        """
+        rng = np.random.default_rng(0)
+        cells = rng.integers(0, 5, size=(240, 3)).astype(float)
+        table = rng.normal(size=(3, 5))
+        targets = {
+            "thresholds": table[[0, 1, 2], cells.astype(int)].sum(axis=1),
+            "hyperplanes": np.tanh(cells @ [1.0, -1.0, 0.5]),
+        }
+        for start, target in targets.items():
+            model = clone(SMALL).set_params(start="auto", max_iter=200, encoder_penalty=penalty)
+            model.fit(cells, target)
+            assert model.start_ == start
+            if start == "thresholds":
+                told = clone(model).set_params(start=start).fit(cells, target)
+                np.testing.assert_array_equal(told.coef_, model.coef_)
 
     def test_fit_transform_is_fit_and_transform(self):
         small = clone(SMALL).set_params(max_iter=3)

@@ -1,4 +1,4 @@
-"""Scaling of the inputs and strength of the encoder's penalty, chosen without a device."""
+"""Scaling of the inputs, start and penalty of the encoder, chosen without a device."""
 
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ _MAX_HELD_OUT = 2048  # rows of a fold that are judged: they go through every mo
 
 
 class Choice(NamedTuple):
-    """What was chosen: the place of the scaling, the penalty, and the error of each penalty.
+    """What was chosen: the place of the scaling, the penalty, the start, and penalties' errors.
 
     Errors are those of the scaling, and of a penalty that was given up, those it had by then.
     """
@@ -41,14 +41,11 @@ class Choice(NamedTuple):
     scaling: int
     penalty: float
     errors: dict
+    start: str
 
 
-def choose(copies, penalties, n_outputs, objective, settings, n_iter, seed):
-    """Return the best scaling and penalty by cross-validation.
-
-    For every fold, scaling and penalty an exact model (see :class:`ExactModels`) is trained, all
-    as one tensor, and judged on the rows it has not seen; most are given up on the way. No code
-    goes through a device.
+def choose(copies, penalties, starts, *rest):
+    """Return the best scaling, penalty and start by cross-validation.
 
     Parameters
     ----------
@@ -56,6 +53,39 @@ def choose(copies, penalties, n_outputs, objective, settings, n_iter, seed):
         The training rows in each scaling, the safest first.
     penalties : sequence of float
         From the weakest to the strongest.
+    starts : sequence of str
+        As ``LinearEncoder`` has them, the usual one first. Another must leave a tenth less error.
+    *rest
+        As :func:`choose_at` takes them.
+
+    Returns
+    -------
+    choice : Choice
+    """
+    is_given = len(copies) * len(penalties) * len(starts) == 1
+    if copies[0].n_rows < 2 * _N_FOLDS or is_given:
+        return Choice(0, penalties[0], {}, starts[0])
+    # One after the other: what starts at thresholds is ahead at first, and would have been chosen
+    # where hyperplanes end up better.
+    best, *others = (choose_at(start, copies, penalties, *rest) for start in starts)
+    for other in others:
+        if other.errors[other.penalty] < _MARGIN * best.errors[best.penalty]:
+            best = other
+    return best
+
+
+def choose_at(start, copies, penalties, n_outputs, objective, settings, n_iter, seed):
+    """Return the best scaling and penalty for a start.
+
+    For every fold, scaling and penalty an exact model (see :class:`ExactModels`) is trained, all
+    as one tensor, and judged on the rows it has not seen; most are given up on the way. No code
+    goes through a device.
+
+    Parameters
+    ----------
+    start : str
+    copies : list of TrainingRows
+    penalties : sequence of float
     n_outputs : int
         q.
     objective : Objective
@@ -69,18 +99,15 @@ def choose(copies, penalties, n_outputs, objective, settings, n_iter, seed):
     -------
     choice : Choice
     """
-    n_rows, shape = copies[0].n_rows, (len(copies), len(penalties))
-    if n_rows < 2 * _N_FOLDS or shape == (1, 1):
-        return Choice(0, penalties[0], {})
     rng = np.random.default_rng(seed)
     encoders = []
     for copy in copies:
         start_rows = copy.start_rows()
         size = start_rows.shape[1], settings.n_bits
-        encoder = LinearEncoder(*size, settings.start).to(start_rows)
+        encoder = LinearEncoder(*size, start).to(start_rows)
         encoder.start(start_rows, seed)
         encoders += [encoder] * len(penalties)
-    folds = np.array_split(rng.permutation(n_rows), _N_FOLDS)
+    folds = np.array_split(rng.permutation(copies[0].n_rows), _N_FOLDS)
     n_models = _N_FOLDS * len(encoders)
     # Isolated leaves the variance free, and an exact optimiser would drive it up without end.
     kappas = [max(objective.kappa, _KAPPA)] * n_models
@@ -96,7 +123,7 @@ def choose(copies, penalties, n_outputs, objective, settings, n_iter, seed):
     candidates.train(settings, n_iter, rng)
     scaling, best = candidates.best()
     errors = dict(zip(penalties, candidates.errors[scaling].tolist()))
-    return Choice(scaling, float(penalties[best]), errors)
+    return Choice(scaling, float(penalties[best]), errors, start)
 
 
 class _Candidates:

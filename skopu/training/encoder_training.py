@@ -38,13 +38,14 @@ _TAU = 1e-8  # of Bop: gradients below it are rounding
 class TrainedEncoder:
     """What training leaves: weights (k, d), bias (k,), and the record of the run.
 
-    ``scaling`` is the place of the copy that was trained on.
+    ``scaling`` is the place of the copy that was trained on, ``start`` where its encoder started.
 
     ``fault`` is what stopped the device, and ``state`` what to go on from, as bytes; both may be
     None. A device that failed before the first minibatch leaves no weights.
     """
 
     scaling: int
+    start: str
     encoder_penalty: float
     penalty_errors: dict
     gradient: object
@@ -99,7 +100,8 @@ def train_encoder(copies, loss, device, settings, seed, keep, resume=None, adds=
             chosen = _choose(data, n_outputs, objective, settings, n_iter, seeds[4])
             state = {**state, **chosen}
         data = data[state["scaling"]]
-        encoder = make_encoder(n_features, settings, seeds[5]).to(data.start_rows())
+        encoder = make_encoder(n_features, settings, seeds[5], state["start"])
+        encoder = encoder.to(data.start_rows())
         model = _make_model(encoder, device, gradient, objective, settings, seeds[0], state)
         fault = _start(model, data, n_outputs, seeds[2], state)
         run = None
@@ -112,13 +114,16 @@ def train_encoder(copies, loss, device, settings, seed, keep, resume=None, adds=
 
 
 def _choose(data, n_outputs, objective, settings, n_iter, seed):
-    """Return the scaling and the penalty to train with, and errors, as parts of a state."""
+    """Return scaling, penalty and start to train with, and errors, as parts of a state."""
     penalty = settings.encoder_penalty
     penalties = PENALTIES if isinstance(penalty, str) else [penalty]
-    choice = choose(data, penalties, n_outputs, objective, settings, n_iter, seed)
+    starts = [settings.start]
+    if settings.start == "auto":
+        starts = ["hyperplanes", "thresholds"] if settings.weights == "real" else ["hyperplanes"]
+    choice = choose(data, penalties, starts, n_outputs, objective, settings, n_iter, seed)
     # Of a penalty that was given there is nothing to compare.
-    errors = choice.errors if isinstance(penalty, str) else {}
-    return {"scaling": choice.scaling, "penalty": float(choice.penalty), "errors": errors}
+    chosen = choice._asdict() if isinstance(penalty, str) else {**choice._asdict(), "errors": {}}
+    return {**chosen, "penalty": float(choice.penalty)}
 
 
 def _start(model, data, n_outputs, seed, state):
@@ -137,6 +142,7 @@ def _start(model, data, n_outputs, seed, state):
 def _trained(model, run, fault, gradient, state):
     facts = {
         "scaling": state["scaling"],
+        "start": state["start"],
         "encoder_penalty": state["penalty"],
         "penalty_errors": state["errors"],
         "gradient": gradient,
@@ -173,8 +179,8 @@ def _pack(state):
 def _unpack(state, settings, adds):
     """Return what an earlier training left, or the state of one that has not begun."""
     if state is None:
-        new = {"penalty": None, "errors": {}, "run": None, "model": None, "n_passes": 0}
-        return {**new, "scaling": 0}
+        empty = dict.fromkeys(("penalty", "start", "run", "model"))
+        return {**empty, "errors": {}, "n_passes": 0, "scaling": 0}
     place = resolve_torch_device(settings.torch_device)
     state = torch.load(io.BytesIO(state), map_location=place, weights_only=True)
     if state["run"] is not None:

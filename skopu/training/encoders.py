@@ -18,7 +18,7 @@ _SLOPE = 10.0  # of their logits, per standard deviation of the column
 _RAMP_EPOCHS = 100  # of the quantizer's strength, whatever the number of minibatches
 
 
-def make_encoder(n_features, settings, seed):
+def make_encoder(n_features, settings, seed, start):
     """Return the encoder that ``settings.weights`` asks for, not yet started.
 
     Parameters
@@ -29,12 +29,14 @@ def make_encoder(n_features, settings, seed):
         With ``n_bits``, ``weights``, ``weight_optimizer`` and ``penalty``.
     seed : int
         Of the starting signs.
+    start : str
+        As ``LinearEncoder`` has it.
     """
     if settings.weights == "real":
-        return LinearEncoder(n_features, settings.n_bits, settings.start)
-    if settings.start != "hyperplanes":
+        return LinearEncoder(n_features, settings.n_bits, start)
+    if start != "hyperplanes":
         raise IncompatiblePartsError(
-            f"start={settings.start!r} sets weights to 0 and binary ones have none: use "
+            f"start={start!r} sets weights to 0 and binary ones have none: use "
             "start='hyperplanes' or weights='real'."
         )
     quantizer = resolve_penalty(settings.penalty)
