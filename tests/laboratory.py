@@ -174,18 +174,29 @@ class InnerCalls:
     fails_at : int or None
         Number of the call; None: only ``functions`` is filled, with the name of each call's.
     error : type of exception
+    is_held : bool, default=False
+        For ``KeyboardInterrupt``: whether the key is held down, so that the signal comes again, at
+        a call some microseconds later and so on.
     """
 
     _kept_out = tuple(f"_core/{name}.py" for name in ("interrupts", "torch_state", "fitting"))
 
-    def __init__(self, fails_at=None, error=MemoryError):
+    def __init__(self, fails_at=None, error=MemoryError, is_held=False):
         self.fails_at, self.error, self.n, self.functions = fails_at, error, 0, []
+        self.is_held, self._alarm = is_held, None
 
     def __enter__(self):
+        if self.is_held:
+            # An exception out of a profile's function ends the profile.
+            self._alarm = signal.signal(signal.SIGALRM, lambda *_: sys.setprofile(self._see))
         sys.setprofile(self._see)
         return self
 
     def __exit__(self, *error):
+        self.fails_at = None
+        if self.is_held:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._alarm)
         sys.setprofile(None)
 
     def _see(self, frame, event, argument):
@@ -200,8 +211,10 @@ class InnerCalls:
         self.n += 1
         if self.fails_at is None:
             self.functions.append(f"{code.co_filename}:{code.co_qualname}")
-        elif self.n == self.fails_at:
+        elif self.n == self.fails_at or (self.is_held and self.n > self.fails_at):
             sys.setprofile(None)
+            if self.is_held:
+                signal.setitimer(signal.ITIMER_REAL, 2e-5)
             if self.error is KeyboardInterrupt:  # lines that a signal waits for the end of
                 signal.raise_signal(signal.SIGINT)
                 return

@@ -17,14 +17,15 @@ from skopu._core.torch_missing import needing_torch
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
+_GOING_ON = "partial_fit", "solve"  # methods
 
 
 def whole(fit: Callable[Given, Made]) -> Callable[Given, Made]:
     """Decorate a method that fits: what does not end well leaves the estimator as it was.
 
     The method sees a stand-in with the same attributes, except that a fit that starts anew (not
-    ``partial_fit``, and not under ``warm_start=True``) finds none of those that end in an
-    underscore. What the method returns is returned, the estimator in the place of the stand-in.
+    ``partial_fit`` or ``solve``, and not under ``warm_start=True``) finds none of those that end in
+    an underscore. What the method returns is returned, the estimator in the place of the stand-in.
     Attributes named in the class's ``_carried`` are what the next fit needs to complete this one:
     they go over to the estimator if the method fails, and are gone if it does not.
 
@@ -34,7 +35,7 @@ def whole(fit: Callable[Given, Made]) -> Callable[Given, Made]:
     @wraps(fit)
     def fit_whole(self, *args, **kwargs):
         side, carried = object.__new__(type(self)), getattr(self, "_carried", ())
-        goes_on = fit.__name__ == "partial_fit" or getattr(self, "warm_start", False)
+        goes_on = fit.__name__ in _GOING_ON or getattr(self, "warm_start", False)
         side.__dict__.update(vars(self) if goes_on else _settings(self))
         try:
             with _plain_torch(), needing_torch(), telling_callbacks(side, *args[:2]):

@@ -27,6 +27,7 @@ from skopu.kernel_ridge.inputs import (
 )
 from skopu.kernel_ridge.origin import is_opu_features, warn_of_lost_features
 from skopu.kernel_ridge.sums import RidgeSums
+from skopu.kernel_ridge.unsolved import keep_rows
 from skopu.ridge.normal_equations import GRAMS
 from skopu.ridge.systems import WideSystem
 
@@ -49,6 +50,7 @@ class OPURidge(CallbackSupportMixin, PartsMixin, Documented):
     """
 
     _part_names = ("opu", "binarizer")
+    _carried = ("_unsolved",)
     _parameter_constraints = {
         "alpha": [Interval(Real, 0, None, closed="left"), "array-like", StrOptions(CHOICES)],
         "alphas": ["array-like", None],
@@ -123,8 +125,9 @@ class OPURidge(CallbackSupportMixin, PartsMixin, Documented):
     def _fit_features(self, X, Y, weights, rows, alpha):
         """Fit to the features of ``X[rows]``; ``weights`` are those of these rows."""
         if len(weights) < self._map().n_columns(X):
-            Phi = self._map().transform(rows_of(X, rows))
-            self._publish(alpha.solve(WideSystem(Phi, Y[rows], weights, self.fit_intercept)))
+            few = self._map().transform(rows_of(X, rows)), Y[rows], weights
+            self._keep_rows(few)
+            self._publish(alpha.solve(WideSystem(*few, self.fit_intercept)))
         else:
             self._fit_rows(X, Y, weights, rows, alpha)
 
@@ -222,7 +225,11 @@ class OPURidge(CallbackSupportMixin, PartsMixin, Documented):
         return rows_at_a_time(n_columns, self.gram, self.chunk_size, place)
 
     def _sums(self, equations=None):
-        return RidgeSums(self.gram, self.fit_intercept, self.verbose, equations)
+        settings = self.gram, self.fit_intercept, self.verbose
+        return RidgeSums(*settings, equations, keep=self._keep_rows)
+
+    def _keep_rows(self, rows):
+        keep_rows(self, rows, _OF_SOME_FITS)
 
     def _decision(self, X):
         """Readout (n, q) of X."""

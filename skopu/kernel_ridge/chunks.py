@@ -13,6 +13,8 @@ from skopu._core.places import rows_of
 from skopu.kernel_ridge.dual import KERNEL_NAMES
 from skopu.kernel_ridge.origin import OPUFeatures, is_opu_features
 from skopu.kernel_ridge.sums import merge_sums, reader
+from skopu.kernel_ridge.unsolved import system_of, take_up
+from skopu.ridge.normal_equations import NormalEquations
 
 
 def can_stream(model):
@@ -70,11 +72,21 @@ def fit_blocks(model, X, y, sample_weight):
     intake.check(first.view(OPUFeatures) if is_opu_features(X) else first, *rest)
     worker = deepcopy(intake)
     sums.equations = blocks.reduce(_sum_block, merge_sums, worker)
+    model._keep_rows(sums.equations)
     _finish(model, sums, lambda scan: blocks.reduce(_sum_errors, sum, worker, scan))
     if model.kernel_ == "opu":
         # The workers' devices are copies, and counted for themselves.
         n_reads = 2 if model._alpha(intake.n_targets).takes_rows_again else 1
         model.features_.opu_.count_passes(n_reads * sums.equations.n_rows)
+
+
+def solve_again(model):
+    """Solve from what an earlier call has read, whether it was cut short or not."""
+    rows = take_up(model)
+    system, n_targets = system_of(rows, model.fit_intercept)
+    model._publish(model._alpha(n_targets).solve(system))
+    if isinstance(rows, NormalEquations):
+        model._equations_ = rows
 
 
 class Intake:

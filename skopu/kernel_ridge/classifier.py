@@ -17,8 +17,9 @@ from skopu._core.targets import check_several_classes, signed_targets
 from skopu._core.validation import Interval, StrOptions, check_weights, fit_context
 from skopu.kernel_ridge.alpha import CHOICES
 from skopu.kernel_ridge.base import OPURidge
-from skopu.kernel_ridge.chunks import can_stream, fit_blocks, fit_chunks, fit_part
+from skopu.kernel_ridge.chunks import can_stream, fit_blocks, fit_chunks, fit_part, solve_again
 from skopu.kernel_ridge.sums import reader
+from skopu.kernel_ridge.unsolved import keeping_rows
 
 
 @dataclass(eq=False, repr=False)
@@ -118,6 +119,7 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
     class_weight: object = None
 
     @fit_context(prefer_skip_nested_validation=True)
+    @keeping_rows
     @whole
     def fit(self, X, y, sample_weight=None) -> Self:
         """Fit the model.
@@ -147,6 +149,7 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
 
     @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
+    @keeping_rows
     @whole
     def partial_fit(self, X, y, classes=None, sample_weight=None) -> Self:
         """Add rows to those of earlier calls, and solve again.
@@ -178,6 +181,7 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
 
     @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
+    @keeping_rows
     @whole
     def fit_chunks(self, chunks, classes=None) -> Self:
         """Fit the model to chunks of rows, one in memory at a time, and solve once.
@@ -207,6 +211,22 @@ class OPUKernelRidgeClassifier(ScoringClassifier, OPURidge):
         else:
             self._set_classes(np.unique(classes))
         fit_chunks(self, chunks)
+        return self
+
+    @available_if(can_stream)
+    @fit_context(prefer_skip_nested_validation=True)
+    @keeping_rows
+    @whole
+    def solve(self) -> Self:
+        """Solve from what was read of the rows, without them.
+
+        As :meth:`OPUKernelRidge.solve`.
+
+        Returns
+        -------
+        self : object
+        """
+        solve_again(self)
         return self
 
     def _outputs(self, X):

@@ -14,7 +14,8 @@ from skopu._core.fitting import whole
 from skopu._core.targets import as_columns
 from skopu._core.validation import check_weights, fit_context
 from skopu.kernel_ridge.base import OPURidge
-from skopu.kernel_ridge.chunks import can_stream, fit_blocks, fit_chunks, fit_part
+from skopu.kernel_ridge.chunks import can_stream, fit_blocks, fit_chunks, fit_part, solve_again
+from skopu.kernel_ridge.unsolved import keeping_rows
 
 
 @dataclass(eq=False, repr=False)
@@ -189,6 +190,7 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
     compute_std: bool = False
 
     @fit_context(prefer_skip_nested_validation=True)
+    @keeping_rows
     @whole
     def fit(self, X, y, sample_weight=None) -> Self:
         """Fit the model.
@@ -215,6 +217,7 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
 
     @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
+    @keeping_rows
     @whole
     def partial_fit(self, X, y, sample_weight=None) -> Self:
         """Add rows to those of earlier calls, and solve again.
@@ -243,13 +246,15 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
 
     @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
+    @keeping_rows
     @whole
     def fit_chunks(self, chunks) -> Self:
         """Fit the model to chunks of rows, one in memory at a time, and solve once.
 
         Chunks need not fit the features' memory: long ones are cut. The first one decides
         what kind of input comes and trains the binarizer, where one is needed. An interruption
-        (Ctrl-C) solves from the rows seen so far, with an ``InterruptedFitWarning``.
+        (Ctrl-C) solves from the rows seen so far, with an ``InterruptedFitWarning``; whatever else
+        ends it, what was summed is kept, see :meth:`solve`.
 
         Parameters
         ----------
@@ -263,6 +268,35 @@ class OPUKernelRidge(MultiOutputMixin, RegressorMixin, OPURidge):
         self : object
         """
         fit_chunks(self, chunks)
+        return self
+
+    @available_if(can_stream)
+    @fit_context(prefer_skip_nested_validation=True)
+    @keeping_rows
+    @whole
+    def solve(self) -> Self:
+        """Solve from what was read of the rows, without them.
+
+        For a fit that did not end well, by Ctrl-C or an error while it was solved or while rows
+        came: the sums of those that came stay with the estimator until a fit ends well. And for a
+        model that keeps its sums, after ``fit_chunks``, ``partial_fit`` or a ``fit`` to dask
+        arrays: of another ``alpha``, ``fit_intercept`` or ``compute_std``. "loo" is judged as "gcv"
+        is, unless there were fewer rows than features. ``partial_fit`` adds others afterwards.
+
+        Returns
+        -------
+        self : object
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skopu import OPUKernelRidge
+        >>> X = np.random.default_rng(0).standard_normal((300, 4))
+        >>> model = OPUKernelRidge(1.0, kernel="linear").fit_chunks([(X, X @ [1, 2, 3, 4])])
+        >>> model.set_params(alpha=1e-9).solve().coef_.round(6)
+        array([1., 2., 3., 4.])
+        """
+        solve_again(self)
         return self
 
     def predict(self, X, return_std=False):

@@ -35,16 +35,18 @@ class RidgeSums:
         Above 0: progress bars.
     equations : NormalEquations or None, default=None
         Sums of earlier rows to go on from; they stay as they are.
+    keep : callable
+        Given the equations when there is a first piece to add, and before it is.
 
     Attributes
     ----------
     equations : NormalEquations
     """
 
-    def __init__(self, gram, fit_intercept, verbose, equations=None):
+    def __init__(self, gram, fit_intercept, verbose, equations=None, *, keep):
         self.fit_intercept, self.verbose = fit_intercept, verbose
         self.equations = NormalEquations(gram) if equations is None else copy(equations)
-        self._n_pieces = 0
+        self._n_pieces, self._keep = 0, keep
 
     def add(self, pieces, n_rows=None):
         """Add pieces; what came before an interruption is kept, if it is anything.
@@ -62,6 +64,8 @@ class RidgeSums:
         with self._bar("summing the normal equations", n_rows) as bar:
             try:
                 for Phi, Y, weights in pieces:
+                    if not self._n_pieces:
+                        self._keep(self.equations)
                     self._add(Phi, Y, weights)
                     del Phi  # before the next features are made
                     self._n_pieces += 1
@@ -86,7 +90,7 @@ class RidgeSums:
 
         The rows may have taken hours: an interruption while it is solved is a reason to hurry,
         not to throw them away. It is solved again without the pass for leave-one-out errors; a
-        second interruption ends the fit.
+        second interruption ends the fit, and the model keeps the sums.
 
         Parameters
         ----------
@@ -102,7 +106,10 @@ class RidgeSums:
             return alpha.solve(self._system(), errors_of, pieces)
         except KeyboardInterrupt:
             hurried = " with alpha by generalised cross-validation" if alpha.is_chosen else ""
-            _warn(f"fit interrupted while it was solved: it is solved all the same{hurried}.")
+            _warn(
+                f"fit interrupted while it was solved: it is solved all the same{hurried}. Another "
+                "Ctrl-C ends it; the sums stay with the model, and its solve() goes on from them."
+            )
             return alpha.solve(self._system(), pieces=pieces)
 
     def rereading(self, make_pieces):
