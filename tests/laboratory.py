@@ -174,14 +174,14 @@ class InnerCalls:
     fails_at : int or None
         Number of the call; None: only ``functions`` is filled, with the name of each call's.
     error : type of exception
-    is_held : bool, default=False
-        For ``KeyboardInterrupt``: whether the key is held down, so that the signal comes again, at
-        a call some microseconds later and so on.
+    is_held : float, default=0
+        For ``KeyboardInterrupt``: above 0, the key is held down, so that the signal comes again, at
+        a call that many seconds later and so on.
     """
 
     _kept_out = tuple(f"_core/{name}.py" for name in ("interrupts", "torch_state", "fitting"))
 
-    def __init__(self, fails_at=None, error=MemoryError, is_held=False):
+    def __init__(self, fails_at=None, error=MemoryError, is_held=0.0):
         self.fails_at, self.error, self.n, self.functions = fails_at, error, 0, []
         self.is_held, self._alarm = is_held, None
 
@@ -214,7 +214,7 @@ class InnerCalls:
         elif self.n == self.fails_at or (self.is_held and self.n > self.fails_at):
             sys.setprofile(None)
             if self.is_held:
-                signal.setitimer(signal.ITIMER_REAL, 2e-5)
+                signal.setitimer(signal.ITIMER_REAL, self.is_held)
             if self.error is KeyboardInterrupt:  # lines that a signal waits for the end of
                 signal.raise_signal(signal.SIGINT)
                 return

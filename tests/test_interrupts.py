@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import test_torch_state
 import torch
-from batteries import WARM, check_line, data, outcome, short, short_fit, was_cut
+from batteries import MODELS, WARM, check_line, data, outcome, short, short_fit, was_cut
 from oracles import BlackBox
+from signal_battery import SIGNALLED, signals_in_fits
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.utils.validation import check_is_fitted
@@ -244,6 +245,22 @@ def test_an_interrupted_fit_is_completed_as_if_it_had_not_been(gradient, weights
             np.testing.assert_array_equal(again.history_[name], whole.history_[name])
         assert torch.is_grad_enabled()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@on_posix
+@in_destructors
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the fits are short, of few rows
+@pytest.mark.parametrize("name", SIGNALLED)
+def test_signals_in_fits_of_every_estimator(name):
+    """Oracles: those of the battery. Before a release ``benchmarks/faults.py --signals 500``."""
+    counts = signals_in_fits(name, max(1, N_INTERRUPTS // 2), np.random.default_rng(0))
+    assert sum(counts.values()) >= max(1, N_INTERRUPTS // 2)
+
+
+def test_signals_come_into_every_public_estimator():
+    assert {type(m).__name__ for m in SIGNALLED.values()} == {
+        type(m).__name__ for m in MODELS.values()
+    }
 
 
 @on_posix

@@ -11,10 +11,14 @@ import warnings
 
 import numpy as np
 import pytest
+import signal_battery
+from batteries import check_same, outcome
 from laboratory import InnerCalls
+from oracles import BlackBox
 from sklearn.exceptions import NotFittedError
 
 from skopu import HyperplaneBinarizer, OPUKernelRidge, OPUKernelRidgeClassifier
+from skopu.devices import Calibration, calibrate
 from skopu.exceptions import InterruptedFitWarning
 from skopu.kernel_ridge.alpha import Alpha
 
@@ -125,7 +129,7 @@ def calls_of_last_step(name):
 FIRST = "_finish", "RidgeSums.rereading", "WideSystem.__init__"
 
 
-@pytest.mark.parametrize("is_held", [False, True])
+@pytest.mark.parametrize("is_held", [0, 2e-5], ids=["once", "held"])
 @pytest.mark.parametrize("name", FITS)
 def test_all_rows_are_kept_wherever_the_solution_is_cut(name, is_held):
     """Oracle: the fit that nobody cuts: ``solve`` gives its predictions without a row.
@@ -218,3 +222,68 @@ class TestSolve:
 
 def fails(*arguments, **options):
     raise MemoryError("no more")
+
+
+def on_machine(name):
+    """A model that goes on, and the machine that it asks."""
+    machine, owner = BlackBox(), "binarizer__opu" if name.startswith("EndToEnd") else "opu"
+    model = signal_battery.fresh(signal_battery.COMPLETED[name])
+    return model.set_params(warm_start=True, **{owner: machine}), machine
+
+
+@pytest.mark.parametrize("is_held", [0, 5e-3], ids=["once", "held"])
+@pytest.mark.parametrize(
+    "name",
+    ["SupervisedBinarizer", "EndToEndOPURegressor", "CrossFittedOPURegressor through a device"],
+)
+def test_passes_are_kept_wherever_a_fit_is_cut(name, is_held):
+    """Oracle: the fit that nobody cuts, to the bit, and its passes: one call may be asked again.
+
+    A key repeats every 30 ms; here it is held down and does so every 5.
+    """
+    model, machine = on_machine(name)
+    rows = signal_battery.data(model)
+    with InnerCalls() as calls:
+        model.fit(*rows)
+    expected, n_passes = outcome(model, rows[0]), machine.n_passes
+    first = next(n for n, place in enumerate(calls.functions, 1) if place.endswith("_project"))
+    numbers = np.arange(first, len(calls.functions))
+    chosen = np.random.default_rng(0).choice(numbers, N_CUTS or len(numbers), replace=False)
+    for number in chosen.tolist():
+        model, machine = on_machine(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InterruptedFitWarning)
+            try:
+                with InnerCalls(number, KeyboardInterrupt, is_held):
+                    model.fit(*rows)
+                came = False
+            except KeyboardInterrupt:
+                came = True
+        model.fit(*rows)
+        place = f"{number} of {len(calls.functions)}, {calls.functions[number - 1]}"
+        if came:  # else it was whole, or read out of what was trained by then
+            check_same(outcome(model, rows[0]), expected, place)
+            assert machine.n_passes <= n_passes + 2 * len(rows[0]), place
+
+
+@pytest.mark.parametrize("is_held", [0, 5e-3], ids=["once", "held"])
+def test_what_a_calibration_measured_comes_with_the_error(is_held, tmp_path):
+    """Oracle: the calibration that nobody cuts, its passes, and the file."""
+    machine = BlackBox()
+    with InnerCalls() as calls:
+        expected = calibrate(machine, 20, 6, path=tmp_path / "whole.npz").forms.coefficients
+    n_passes = machine.n_passes
+    starts = [n for n, place in enumerate(calls.functions) if place.endswith("Calibration._count")]
+    assert len(calls.functions) > starts[-1] + 10
+    for number in range(starts[-1] + 3, len(calls.functions)):
+        machine, path = BlackBox(), tmp_path / f"{number}.npz"
+        device = None
+        try:
+            with InnerCalls(number, KeyboardInterrupt, is_held):
+                device = calibrate(machine, 20, 6, path=path)
+        except KeyboardInterrupt as error:
+            if device is None:  # else it came when all was done
+                device = error.calibration.run(machine)
+        np.testing.assert_array_equal(device.forms.coefficients, expected)
+        assert machine.n_passes == n_passes
+        assert Calibration.load(path).n_done == n_passes

@@ -8,7 +8,10 @@ lines that change such a state are made whole: the signal waits for their end.
 
 import signal
 import threading
+import time
 from contextlib import ExitStack, contextmanager
+
+_PATIENCE = 1.0  # seconds
 
 
 class Interrupts:
@@ -16,6 +19,13 @@ class Interrupts:
 
     In the main thread only, since Python interrupts no other. Set once for a run, since to hold
     lines costs a few microseconds, and to set a handler thirty.
+
+    Parameters
+    ----------
+    one_at_a_time : bool, default=False
+        Whether signals that come within a second after one that was passed on wait for the end of
+        the run: it is being dealt with, and a key that is pressed twice must not undo that. If it
+        ends with ``KeyboardInterrupt``, they have said what it says.
 
     Examples
     --------
@@ -30,6 +40,9 @@ class Interrupts:
     >>> done
     ['both', 'then interrupted']
     """
+
+    def __init__(self, one_at_a_time=False):
+        self._one_at_a_time, self._passed_on = one_at_a_time, None
 
     def __enter__(self):
         # Held itself until the handler stands: what comes meanwhile is raised after the next lines
@@ -46,10 +59,11 @@ class Interrupts:
 
     def __exit__(self, *error):
         self._n_holds += 1
+        is_known = self._one_at_a_time and isinstance(error[1], KeyboardInterrupt)
         # Unless a driver has set one of its own meanwhile.
         if self._handler is not None and signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, self._handler)
-        if self._is_pending:
+        if self._is_pending and not is_known:
             signal.raise_signal(signal.SIGINT)
 
     @contextmanager
@@ -65,10 +79,20 @@ class Interrupts:
                 signal.raise_signal(signal.SIGINT)
 
     def _handle(self, number, frame):
-        if self._n_holds or self._is_leaving(frame):
+        if self._n_holds or self._is_leaving(frame) or self._is_another():
             self._is_pending = True
         else:
+            self._passed_on = time.monotonic()
             self._handler(number, frame)
+
+    def _is_another(self):
+        # For a second only: Python itself swallows an interruption in a destructor, and the run
+        # goes on.
+        return (
+            self._one_at_a_time
+            and self._passed_on is not None
+            and time.monotonic() - self._passed_on < _PATIENCE
+        )
 
     def _is_leaving(self, frame):
         # Python looks for signals at the first instruction of a function, before its first line,

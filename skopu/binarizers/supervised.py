@@ -38,7 +38,7 @@ class _Left(NamedTuple):
 
     ``model`` is what must stay the same; ``state`` is that of ``train_encoder``, None if there is
     nothing to go on from. ``is_whole`` says that the fit ended well: the next one adds a run if
-    this one's was finished, and otherwise only completes it.
+    this one's was finished, and otherwise only completes it. ``was_cut``: by Ctrl-C.
     """
 
     model: dict
@@ -46,6 +46,7 @@ class _Left(NamedTuple):
     scaler: object = None
     state: bytes | None = None
     is_whole: bool = False
+    was_cut: bool = False
 
 
 _PARTS_OF_MODEL = ("n_bits", "n_components", "weights", "weight_optimizer", "learn_gamma")
@@ -319,7 +320,8 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
 
         def keep(trained):
             scaler = scalers[trained.scaling]
-            self._unfinished = _Left(left.model, seeds, scaler, trained.state)
+            kept = seeds, scaler, trained.state
+            self._unfinished = _Left(left.model, *kept, was_cut=trained.was_cut)
 
         resume = left.state, left.is_whole
         trained = train_encoder(copies, loss, device, self, seeds[1], keep, *resume)

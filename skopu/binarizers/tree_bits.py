@@ -1,5 +1,6 @@
 """Bits of grown trees: the splits of a boosted ensemble, or the leaves of a forest."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.ensemble import (
 )
 
 from skopu._core.cuts import number_text, shortest_between
+from skopu._core.interrupts import restoring
 
 
 class SplitBits(NamedTuple):
@@ -193,10 +195,20 @@ def _boost(X, rows, loss, settings, seed):
     weights = None if (rows.weights == rows.weights[0]).all() else rows.weights
     if loss == "cross_entropy":
         labels = rows.Y.argmax(axis=1)
-        yield HistGradientBoostingClassifier(**options).fit(X, labels, weights)
+        yield _grown(HistGradientBoostingClassifier(**options), X, labels, weights)
         return
     for targets in rows.Y.T:
-        yield HistGradientBoostingRegressor(**options).fit(X, targets, weights)
+        yield _grown(HistGradientBoostingRegressor(**options), X, targets, weights)
+
+
+def _grown(ensemble, *rows):
+    """Fit an ensemble of scikit-learn's, which may do so in threads.
+
+    Each thread empties the filters of warnings, makes them anew and puts back what was there; of
+    several the last may leave another's, or empty those of the caller. So they are given a copy.
+    """
+    with restoring(warnings.catch_warnings):
+        return ensemble.fit(*rows)
 
 
 def _readable(X, places):
@@ -225,4 +237,4 @@ def leaf_bits(rows, settings, seed):
         random_state=seed,
     )
     targets = rows.Y[:, 0] if rows.Y.shape[1] == 1 else rows.Y
-    return LeafBits(forest.fit(rows.X, targets, rows.weights))
+    return LeafBits(_grown(forest, rows.X, targets, rows.weights))

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_scalar, gen_batches
 from tqdm.auto import tqdm
 
+from skopu._core.interrupts import Interrupts
 from skopu.devices.array_file import check_place, read_arrays, write_arrays
 from skopu.devices.calibrated import CalibratedOPU
 from skopu.devices.masks import MAX_BITS, coefficients, make_masks, mask_labels
@@ -142,13 +143,14 @@ def calibrate(
         if Path(path).exists():
             progress = _continue(progress, path)
         check_place(path)
-    try:
-        device = progress.run(opu, verbose)
-    except BaseException as error:
-        _hand_over(progress, path, error)
-        raise
-    if path is not None:
-        _save_or_tell(progress, path)
+    with Interrupts(one_at_a_time=True):
+        try:
+            device = progress.run(opu, verbose)
+            if path is not None:
+                _save_or_tell(progress, path)
+        except BaseException as error:
+            _hand_over(progress, path, error)
+            raise
     return device
 
 

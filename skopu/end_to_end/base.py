@@ -183,7 +183,9 @@ class EndToEnd(PartsMixin, Documented):
             job.binarizer.feature_names_in_ = self.feature_names_in_
         with device.reserving(n_passes):
             job.binarizer._train(rows, self._loss, device)
-        job.is_trained = True
+        # One that was cut short gives a readout now, but is completed by the next fit if another
+        # Ctrl-C ends this one.
+        job.is_trained = not job.binarizer._unfinished.was_cut
 
     def _final_features(self, job, features, X):
         """Features (m, D) that the ridge is fitted to."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from skopu._core.interrupts import restoring, uninterrupted
+from skopu._core.interrupts import Interrupts, restoring
 from skopu._core.places import resolve_torch_device
 from skopu._core.random import draw_seeds
 from skopu._core.tensors import to_numpy
@@ -41,7 +41,8 @@ class TrainedEncoder:
     ``scaling`` is the place of the copy that was trained on, ``start`` where its encoder started.
 
     ``fault`` is what stopped the device, and ``state`` what to go on from, as bytes; both may be
-    None. A device that failed before the first minibatch leaves no weights.
+    None. ``was_cut`` says that the user cut it short. A device that failed before the first
+    minibatch leaves no weights.
     """
 
     scaling: int
@@ -57,6 +58,7 @@ class TrainedEncoder:
     n_iter: int = 0
     fault: Exception | None = None
     state: bytes | None = None
+    was_cut: bool = False
 
 
 def train_encoder(copies, loss, device, settings, seed, keep, resume=None, adds=True):
@@ -104,12 +106,16 @@ def train_encoder(copies, loss, device, settings, seed, keep, resume=None, adds=
         encoder = encoder.to(data.start_rows())
         model = _make_model(encoder, device, gradient, objective, settings, seeds[0], state)
         fault = _start(model, data, n_outputs, seeds[2], state)
-        run = None
+        loop, run = None, None
         if fault is None:
-            run = _make_loop(model, data, settings, max_iter, seeds[3], state["run"]).run()
-        with uninterrupted():
-            trained = _trained(model, run, fault, gradient, state)
-            keep(trained)
+            loop = _make_loop(model, data, settings, max_iter, seeds[3], state["run"])
+        # What was learned is kept before another Ctrl-C can undo that.
+        with Interrupts(one_at_a_time=True) as interrupts:
+            if loop is not None:
+                run = loop.run()
+            with interrupts.held():
+                trained = _trained(model, run, fault, gradient, state)
+                keep(trained)
     return trained
 
 
@@ -165,6 +171,7 @@ def _trained(model, run, fault, gradient, state):
         n_iter=run.n_iter,
         fault=run.fault,
         state=kept,
+        was_cut=run.was_cut,
     )
 
 

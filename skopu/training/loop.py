@@ -30,13 +30,15 @@ class Run(NamedTuple):
     """What a run leaves: minibatches done, the columns of its history, and how it ended.
 
     ``fault`` is what stopped a device, None if nothing did; ``state`` is what a loop takes as
-    ``resume``, None if the run was finished and nobody asked for it.
+    ``resume``, None if the run was finished and nobody asked for it. ``was_cut`` says that the
+    user cut it short.
     """
 
     n_iter: int
     history: dict
     fault: Exception | None = None
     state: dict | None = None
+    was_cut: bool = False
 
 
 class Loop:
@@ -238,7 +240,7 @@ class Loop:
             f"fit interrupted at iteration {self._n_begun} of {self._end}: the best state, that of "
             f"iteration {self._best.iteration}, is kept and the fit is completed with it."
         )
-        return run._replace(n_iter=self._n_begun)
+        return run._replace(n_iter=self._n_begun, was_cut=True)
 
     def _out_of_passes(self, reason):
         run = self._ended()
