@@ -15,7 +15,10 @@ def join(app, document):
 
 
 def mark(app, document):
-    """Give tables with a cell of sentences the class "prose", for the style sheet."""
+    """Give tables of sentences the class "prose", and their cells the heads of the columns.
+
+    A telephone stacks the cells, and shows the heads that stay hidden elsewhere.
+    """
     for table in document.findall(nodes.table):
         cells = [
             entry.astext()
@@ -24,6 +27,17 @@ def mark(app, document):
         ]
         if any(len(cell) > _SENTENCE for cell in cells):
             table["classes"].append("prose")
+            _repeat_heads(table)
+
+
+def _repeat_heads(table):
+    heads = [
+        entry.astext() for head in table.findall(nodes.thead) for entry in head.findall(nodes.entry)
+    ]
+    for row in (row for body in table.findall(nodes.tbody) for row in body.findall(nodes.row)):
+        for head, entry in list(zip(heads, row.children))[1:]:
+            if entry.children and isinstance(entry[0], nodes.paragraph):
+                entry[0].insert(0, nodes.inline("", f"{head}: ", classes=["stacked-head"]))
 
 
 def setup(app):
