@@ -78,7 +78,9 @@ def test_every_claim_has_a_verdict_and_a_command_that_exists():
     assert len(rows) > 80
     assert {len(row) for row in rows} == {5}
     for claim, verdict, _, commands, _ in rows:
-        assert verdict.startswith((*VERDICTS, "not reproduced", "order reproduced", '"as good', "the best of")), claim
+        assert verdict.startswith(
+            (*VERDICTS, "not reproduced", "order reproduced", '"as good', "the best of")
+        ), claim
         found = [" ".join(command.split()) for command in re.findall(r"``(.*?)``", commands, re.S)]
         for command in found:
             _check_command(command)
@@ -142,6 +144,22 @@ def test_verdicts_follow_the_intervals(monkeypatch):
     assert verdict(low, high) == verdict(high, low, by=1.3) == "refuted"
     assert verdict(high, low, by=0.9) == verdict(wide, low) == "undecided"
     assert verdict([2.0], [1.0]) == "undecided"
+
+
+def test_curves_of_the_report_are_drawn(monkeypatch, tmp_path):
+    """Oracle: the files, pictures; losses of two epochs, and of 250 minibatches."""
+    pytest.importorskip("matplotlib").use("agg")
+    monkeypatch.syspath_prepend(str(FOLDER / "reproductions"))
+    import autoencoder
+    import bop
+    from tqdm import tqdm
+
+    store = bop.Store(None, lambda settings, seed, folder: {"loss": [1.0, 0.5 + seed]})
+    study = bop.Study(store, (0, 1), None, tqdm(disable=True))
+    study.draw(tmp_path / "bop.png")
+    autoencoder.draw({"AE": [np.geomspace(1, 0.01, 250)] * 2}, tmp_path / "autoencoder.png")
+    for name in ("bop", "autoencoder"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
 
 
 @pytest.mark.usefixtures("importable")

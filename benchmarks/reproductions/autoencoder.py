@@ -11,10 +11,11 @@ Printed is the peak signal-to-noise ratio, in dB, of held-out noisy rows after r
 of the BAE is binary, where the report's decoder reads real values; "real weights, binary code"
 tells how much that costs. The last table uses the codes before an OPU: 1024 components and ridge.
 
-    python benchmarks/reproductions/autoencoder.py
+    python benchmarks/reproductions/autoencoder.py --figure curves.png
 """
 
 import sys
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -103,8 +104,11 @@ def ratio_table(bar):
     return "\n".join(lines), dict(zip(KINDS, ratios))
 
 
-def report_table(bar):
-    """Markdown table with the report's own settings: gamma 1e-5, Adam (.99, .999), rate 1e-3."""
+def report_table(bar, curves):
+    """Markdown table with the report's own settings: gamma 1e-5, Adam (.99, .999), rate 1e-3.
+
+    The losses of training of each seed are put into ``curves``, by network.
+    """
     heads = [f"training, at {share:.0%}" for share in SHARES]
     lines = [f"| network | {' | '.join(heads)} | held out |", "|---|" + "---:|" * (len(heads) + 1)]
     with patch("skopu.training.optimizers._BETAS", REPORT_BETAS):
@@ -113,6 +117,7 @@ def report_table(bar):
             for seed in SEEDS:
                 trained = fit(kind, 1e-3, seed, gamma=REPORT_GAMMA)
                 losses = trained.history["loss"]
+                curves.setdefault(kind, []).append(losses)
                 places = [round(share * (len(losses) - 1)) for share in SHARES]
                 curve = to_decibels([losses[place] for place in places])
                 found.append([*curve, judge(trained, kind, seed)[0]])
@@ -120,6 +125,22 @@ def report_table(bar):
             cells = [f"{v.mean():.2f} ± {v.std():.2f}" for v in np.transpose(found)]
             lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def draw(curves, path):
+    """Draw training against minibatches, in dB: figure 4 of the report."""
+    import matplotlib.pyplot as plt
+
+    plt.style.use(Path(__file__).parents[1] / "style.mplstyle")
+    figure, ax = plt.subplots(figsize=(6, 3.5))
+    for kind, losses in curves.items():
+        mean = np.mean(losses, axis=0)
+        # Minibatches differ more than steps do: a hundred together.
+        blocks = mean[: len(mean) // 100 * 100].reshape(-1, 100).mean(axis=1)
+        ax.plot(100 * np.arange(1, len(blocks) + 1), to_decibels(blocks), label=kind)
+    ax.set(xlabel="minibatches", ylabel="training rows restored, dB")
+    ax.legend()
+    figure.savefig(path)
 
 
 def noise_table(bar):
@@ -186,18 +207,22 @@ def claims(ratios):
 
 
 def main():
-    make_parser(__doc__).parse_args()
+    parser = make_parser(__doc__)
+    parser.add_argument("--figure", help="draw training with the report's settings into this file")
+    options, curves = parser.parse_args(), {}
     torch.set_num_threads(1)
     total = len(SEEDS) * (len(KINDS) * len(RATES) + 3 + 4 + 4)
     with tqdm(total=total, unit="fit", file=sys.stderr) as bar:
         table, ratios = ratio_table(bar)
-        report = report_table(bar)
+        report = report_table(bar, curves)
         noises = noise_table(bar)
         codes = code_table(bar)
     print("## Restored rows, dB", table, "## More noise, dB", noises, sep="\n\n", end="\n\n")
     print("## The report's own settings, dB", report, sep="\n\n", end="\n\n")
     print("## Codes before an OPU", codes, sep="\n\n", end="\n\n")
     print("## Claims", claims(ratios), sep="\n\n")
+    if options.figure:
+        draw(curves, options.figure)
 
 
 if __name__ == "__main__":
