@@ -8,11 +8,11 @@ assignment at the end.
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from typing import ParamSpec, TypeVar, cast
 
 from skopu._core.callbacks import telling_callbacks
-from skopu._core.process_state import KeptState
 from skopu._core.torch_missing import needing_torch
 
 Given = ParamSpec("Given")
@@ -37,13 +37,11 @@ def whole(fit: Callable[Given, Made]) -> Callable[Given, Made]:
         side, carried = object.__new__(type(self)), getattr(self, "_carried", ())
         goes_on = fit.__name__ in _GOING_ON or getattr(self, "warm_start", False)
         side.__dict__.update(vars(self) if goes_on else _settings(self))
-        process = KeptState()
         try:
-            with _plain(process), needing_torch(), telling_callbacks(side, *args[:2]):
+            with _plain_torch(), needing_torch(), telling_callbacks(side, *args[:2]):
                 result = fit(side, *args, **kwargs)
             attributes = {n: v for n, v in vars(side).items() if n not in carried}
         except BaseException as error:
-            process.put_filters_back()
             if any(kept is side for kept in getattr(error, "_fits_to_keep", ())):
                 self.__dict__ = side.__dict__
             else:
@@ -55,13 +53,13 @@ def whole(fit: Callable[Given, Made]) -> Callable[Given, Made]:
     return cast("Callable[Given, Made]", fit_whole)
 
 
-def _plain(process):
+def _plain_torch():
     """Return a context in which torch is as it comes; nobody can have changed it unloaded."""
     if "torch" not in sys.modules:
-        return process
+        return nullcontext()
     from skopu._core.torch_state import plain_torch
 
-    return plain_torch(lambda: process)
+    return plain_torch()
 
 
 def keep_despite(error, estimator):

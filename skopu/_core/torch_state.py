@@ -16,20 +16,14 @@ from skopu._core.interrupts import restoring
 _AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
-def plain_torch(*makers):
+def plain_torch():
     """Return a context of torch's own defaults; what was set before is put back at its end.
 
     These are float32 on the CPU where nothing else is said, in full precision, with gradients, and
     without autocast.
-
-    Parameters
-    ----------
-    *makers : callable
-        Each returns a context around this one.
     """
     cast = [name for name in _AUTOCAST_DEVICES if torch.is_autocast_enabled(name)]
     return restoring(
-        *makers,
         lambda: _DTYPE,
         lambda: _PRECISION,
         partial(torch.inference_mode, False),

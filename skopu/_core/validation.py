@@ -1,8 +1,9 @@
 """The one door to scikit-learn's private helpers, so that a rename is mended here."""
 
 from collections.abc import Callable
+from functools import wraps
 from numbers import Integral
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from scipy.sparse import issparse
@@ -14,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight
 from sklearn.utils.validation import validate_data as _validate_data
 
 from skopu._core.places import is_tensor, place_of, to_host
+from skopu._core.process_state import KeptState
 
 REAL = (np.float64, np.float32)  # dtypes of rows that are kept; others become the first
 
@@ -35,8 +37,23 @@ Method = TypeVar("Method", bound=Callable)
 
 
 def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]:
-    """Return scikit-learn's decorator of methods that fit, in words that type checkers know."""
-    return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+    """Return scikit-learn's decorator of methods that fit, and leave the process as it was.
+
+    Its own configuration is part of that: cut at the wrong moment, it would check no parameters
+    any more, of any estimator.
+    """
+
+    def decorate(fit):
+        checked = _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)(fit)
+
+        @wraps(fit)
+        def fit_keeping_state(*args, **kwargs):
+            with KeptState():
+                return checked(*args, **kwargs)
+
+        return cast("Method", fit_keeping_state)
+
+    return decorate
 
 
 def validate_data(estimator, /, *arrays, takes_tensors=False, **options):
