@@ -1,11 +1,13 @@
 """A fit leaves the process as it was: torch, numpy, warnings, signals, environment."""
 
+import dis
+import gc
 import random
 import signal
 import subprocess
 import sys
 import warnings
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
@@ -77,6 +79,65 @@ def test_contexts_that_were_not_left_are_undone(raises):
         Leaving().fit()
     assert changed(before) == []
     assert warnings.filters is filters
+
+
+def test_an_interruption_in_disguise_is_one():
+    """Oracle: numpy's C code, which makes a ValueError of Ctrl-C while it reads a buffer."""
+
+    class Reading(BaseEstimator):
+        _parameter_constraints = {}
+
+        @fit_context(prefer_skip_nested_validation=True)
+        def fit(self):
+            raise ValueError("not a valid PEP 3118 buffer") from KeyboardInterrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        Reading().fit()
+
+
+def test_a_context_cut_while_it_is_entered_ends_in_time():
+    """Oracle: the configuration before, also when the traceback is let go of.
+
+    The generator of an inner context is still waiting then, to put back that of the fit.
+    """
+
+    @contextmanager
+    def changing():
+        inner = sklearn.get_config()
+        try:
+            yield
+        finally:
+            sklearn.set_config(**inner)
+
+    class Entering(BaseEstimator):
+        _parameter_constraints = {}
+
+        @fit_context(prefer_skip_nested_validation=True)
+        def fit(self):
+            def trace(frame, event, argument):
+                if frame.f_code is not type(changing()).__enter__.__code__:
+                    return None
+                frame.f_trace_opcodes = True
+                code = frame.f_code.co_code[frame.f_lasti]
+                if event == "opcode" and dis.opname[code].startswith("RETURN"):
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+                return trace
+
+            sys.settrace(trace)
+            with changing():
+                pass
+
+    before, present = sklearn.get_config(), sys.gettrace()
+    try:
+        with pytest.raises(KeyboardInterrupt) as found:
+            Entering().fit()
+    finally:
+        sys.settrace(present)
+    assert sklearn.get_config() == before
+    del found
+    gc.collect()
+    assert sklearn.get_config() == before
 
 
 def test_trees_that_grow_in_threads_leave_the_filters():

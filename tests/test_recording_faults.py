@@ -55,6 +55,17 @@ class TestDisk:
         opu = RecordingOPU("simulated", path, append=True)
         check(path, {0: opu.project(CALLS[0], 5)})
 
+    @pytest.mark.skipif(os.name == "nt", reason="an open file cannot be removed there")
+    def test_a_file_that_is_removed_stops_the_next_call(self, path):
+        """Oracle: the disk, where later calls would be nowhere. One that is moved goes on."""
+        opu = RecordingOPU("simulated", path)
+        calls = {0: opu.project(CALLS[0], 5)}
+        path.rename(moved := path.with_name("moved"))
+        check(moved, {**calls, 1: opu.project(CALLS[1], 5)})
+        moved.unlink()
+        with pytest.raises(DeviceFault, match="has been removed"):
+            opu.project(CALLS[2], 5)
+
     @pytest.mark.parametrize("cut", [1, 7, 17, 18, 19, 40, 200])
     def test_a_crash_in_the_first_block(self, path, cut):
         """Oracle: the file can be begun again; what it is is never guessed."""

@@ -2,14 +2,17 @@
 
 ``with`` does not promise to leave what it has entered: Ctrl-C between the two changes numpy's
 handling of errors, scikit-learn's configuration or the filters of warnings for good, whoever's
-context it was. Met three times in 6,000 interrupted fits.
+context it was. Met four times in 7,000 interrupted fits.
 """
 
 import threading
 import warnings
+from contextlib import _GeneratorContextManager
 
 import numpy as np
 import sklearn
+
+_ENTERING = _GeneratorContextManager.__enter__.__code__
 
 
 class KeptState:
@@ -23,7 +26,8 @@ class KeptState:
         self._errors, self._config = np.geterr(), sklearn.get_config()
         self._filters = warnings.filters
 
-    def __exit__(self, kind, *error):
+    def __exit__(self, kind, error, traceback):
+        end_what_began(traceback)
         np.seterr(**self._errors)
         if sklearn.get_config() != self._config:
             sklearn.set_config(**self._config)
@@ -32,3 +36,16 @@ class KeptState:
             with warnings.catch_warnings():  # whose end has Python look at the filters anew
                 pass
             warnings.filters = self._filters
+
+
+def end_what_began(traceback):
+    """End contexts that were being entered when an error came out of it.
+
+    Python ends them when the traceback is let go of, and they would put back, then, what was right
+    in the middle of the fit.
+    """
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_code is _ENTERING:
+            frame.f_locals["self"].gen.close()
+        traceback = traceback.tb_next

@@ -48,8 +48,14 @@ def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Me
 
         @wraps(fit)
         def fit_keeping_state(*args, **kwargs):
-            with KeptState():
-                return checked(*args, **kwargs)
+            try:
+                with KeptState():
+                    return checked(*args, **kwargs)
+            except Exception as error:
+                # numpy makes a ValueError of one that comes while it reads a buffer.
+                if isinstance(error.__cause__, KeyboardInterrupt):
+                    raise error.__cause__ from error
+                raise
 
         return cast("Method", fit_keeping_state)
 

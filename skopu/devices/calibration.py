@@ -21,6 +21,7 @@ _BATCH = 1024  # masks shown in one call of the device
 _CHUNK_VALUES = 2**22  # of a temporary array
 _SETTINGS = ("n_bits", "n_components", "noise", "unexplained", "random_state")
 _TINY = np.finfo(float).tiny
+_MOST_PASSES = 2.0**53
 _MUCH = 2.0  # times the unexplained variance that was asked for, which is told
 
 
@@ -61,8 +62,14 @@ def calibration_passes(n_bits, *, noise=0.03, unexplained=1e-3):
     check_scalar(unexplained, "unexplained", Real, min_val=0, include_boundaries="neither")
     n_masks = mask_labels(n_bits)[1]
     n_coefficients = 1 + n_bits * (n_bits + 1) // 2
-    share = 4 * n_bits / (3 * n_bits + 5) * n_coefficients / n_masks * noise**2
-    return n_masks * max(1, ceil(share / unexplained))
+    share = 4 * n_bits / (3 * n_bits + 5) * n_coefficients / n_masks * noise * noise
+    n_rounds = share / unexplained
+    if not n_rounds * n_masks < _MOST_PASSES:
+        raise ValueError(
+            f"noise={noise!r} with unexplained={unexplained!r} takes more passes than can be made: "
+            "give the noise of an answer relative to a mean intensity, such as 0.03."
+        )
+    return n_masks * max(1, ceil(n_rounds))
 
 
 def calibrate(

@@ -65,6 +65,8 @@ class FrameWriter:
         """Append one block: frames (n, P) with what was asked for them."""
         if os.getpid() != self._pid:
             raise OSError(f"{self._path} is written by another process, of which this is a copy.")
+        if not os.fstat(self._file).st_nlink:
+            raise OSError(f"{self._path} has been removed, and what is written would be lost.")
         self._append(*make_block(digests, frames, codes, self._state[1]))
 
     def _append(self, data, chain):
