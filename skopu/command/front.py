@@ -36,7 +36,7 @@ def main(argv=None):
     except ModuleNotFoundError as error:
         # What other extras bring says itself how to get it.
         is_plain = error.name in ("matplotlib", "pandas")
-        say(f"skopu: error: {how_to_install('this command', error) if is_plain else error}")
+        say(f"skopu: error: {how_to_install('tables and pictures', error) if is_plain else error}")
         return 2
     except KeyboardInterrupt:
         return 130
