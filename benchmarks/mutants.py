@@ -250,6 +250,41 @@ MUTANTS = [
         "K *= gamma**2",
         ("test_kernels.py::test_formula",),
     ),
+    Mutant(
+        "a tie of quantiles in ONNX has the level of its first knot, not the middle",
+        "skopu/deploy/onnx_parts.py",
+        "on, gaps = (levels[first] + levels[last]) / 2, np.diff(values)",
+        "on, gaps = levels[first], np.diff(values)",
+        ("test_onnx.py::test_quantiles_to_the_last_bit_of_a_cut",),
+    ),
+    Mutant(
+        "the ends of quantiles in ONNX are as narrow as a value",
+        "skopu/deploy/onnx_parts.py",
+        "_AT_THE_END = 1e-7 ",
+        "_AT_THE_END = 0.0 ",
+        ("test_onnx.py::test_quantiles_to_the_last_bit_of_a_cut",),
+    ),
+    Mutant(
+        "a rule in ONNX holds where one condition of several does",
+        "skopu/deploy/onnx_networks.py",
+        'holds = graph("Less", counts, np.float64(0.5))',
+        'holds = graph("Less", counts, np.float64(1.5))',
+        ("test_onnx.py::test_rules",),
+    ),
+    Mutant(
+        "bits in a picture stand in the order of the column that flips them least",
+        "skopu/displays/codes.py",
+        "flips.argmax(axis=1)",
+        "flips.argmin(axis=1)",
+        ("test_display.py::TestCodes::test_order",),
+    ),
+    Mutant(
+        "an interval of a normal law is one-sided",
+        "skopu/displays/intervals.py",
+        "ndtri((1 + coverage) / 2)",
+        "ndtri(coverage)",
+        ("test_display.py::TestIntervals::test_intervals_of_a_normal_law",),
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What keeps tables readable: spreads stay with their sign, and tables of sentences are marked."""
+"""What keeps pages readable: spreads stay whole, tables of sentences are marked, no mail links."""
 
 from docutils import nodes
 
@@ -12,6 +12,13 @@ def join(app, document):
             joined = text.replace(" +- ", " ± ").replace("± ", "±\u00a0")
             if joined != text:
                 text.parent.replace(text, nodes.Text(joined))
+
+
+def unlink(app, document):
+    """Leave names such as mocap@user2 as they are: the project has no mail address."""
+    for reference in list(document.findall(nodes.reference)):
+        if reference.get("refuri", "").startswith("mailto:"):
+            reference.parent.replace(reference, nodes.Text(reference.astext()))
 
 
 def mark(app, document):
@@ -41,7 +48,8 @@ def _repeat_heads(table):
 
 
 def setup(app):
-    """Have every page go through both."""
+    """Have every page go through all of them."""
+    app.connect("doctree-read", unlink)
     app.connect("doctree-read", join)
     app.connect("doctree-read", mark)
     return {"version": "1", "parallel_read_safe": True}
