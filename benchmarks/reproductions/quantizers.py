@@ -32,6 +32,9 @@ PENALTIES = {
         f"foothill {g:g}, {b}, shifted": {"foothill": [g, b], "form": "shifted"}
         for g, b in FOOTHILLS
     },
+    "square": {"base": "square"},
+    "elastic net": {"base": "elastic_net"},
+    "SCAD, shifted": {"base": "scad", "form": "shifted"},
     "square root, p = 1": {"base": "square_root"},
     "square root, p = 2": {"base": "square_root", "p": 2.0},
     "square root, shifted": {"base": "square_root", "form": "shifted"},
