@@ -49,6 +49,7 @@ def _silence():
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
         for category in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         yield
 
 
