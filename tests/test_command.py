@@ -2,6 +2,9 @@
 
 import csv
 import io
+import os
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -165,3 +168,28 @@ class Blurred(OPUDevice):
     def _project(self, codes, n_components):
         frames = SimulatedOPU().project(codes, 16 * n_components)
         return frames.reshape(len(codes), n_components, 16).mean(axis=2)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+@pytest.mark.parametrize("command", ["predict", "compare"])
+def test_a_full_output_costs_no_result(command, table, tmp_path, capsys, monkeypatch):
+    """Oracle: the same on an output that has room; the status says that something was wrong."""
+    monkeypatch.chdir(tmp_path)  # where a figure goes
+    arguments = [str(table), "--target", "price", "--methods", "hyperplanes", "--n-splits", "1"]
+    if command == "predict":
+        model = tmp_path / "model.skops"
+        main(["fit", str(table), "--target", "price", "--out", str(model), *QUICK])
+        arguments = ["predict", str(model), str(table)]
+    capsys.readouterr()
+    assert main(arguments) == 0
+    expected = capsys.readouterr().out
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(arguments) == 1
+        assert sys.stdout is full
+    told = capsys.readouterr().err
+    assert told.count("standard output takes nothing more (No space left on device)") == 1
+    if command == "predict":
+        assert expected in told
+    else:  # but for the seconds
+        assert re.sub(r"[\d.]+", "", expected) in re.sub(r"[\d.]+", "", told)

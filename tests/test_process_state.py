@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import sklearn
 import torch
-from batteries import MODELS, data, fresh, outcome
+from batteries import MODELS, X, check_same, data, fresh, outcome
 from laboratory import changed, process_state
 from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
@@ -186,3 +186,14 @@ def test_the_first_fit_loads_torch_and_changes_nothing_else():
     """Oracle: a fresh process."""
     done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True)
     assert done.stdout == "as it was\n", done.stderr
+
+
+def test_a_strict_process_changes_no_fit():
+    """Oracle: the fits in a process as it comes. It is strict with its owner's work."""
+    expected = {name: outcome(fresh(model).fit(*data(model)), X) for name, model in MODELS.items()}
+    with warnings.catch_warnings(), np.errstate(all="raise"):
+        for category in (RuntimeWarning, DeprecationWarning, FutureWarning):
+            warnings.simplefilter("error", category)
+        with sklearn.config_context(transform_output="pandas", assume_finite=True):
+            for name, model in MODELS.items():
+                check_same(outcome(fresh(model).fit(*data(model)), X), expected[name], name)

@@ -1,11 +1,10 @@
 """Which command is meant: ``skopu fit``, ``predict``, ``device``, or the comparison."""
 
-import os
 import sys
 
 from skopu.comparison.cli import how_to_install
 from skopu.comparison.cli import main as compare
-from skopu.comparison.printing import say
+from skopu.comparison.printing import let_go_of_output, say
 from skopu.comparison.problems import InputError
 
 
@@ -25,11 +24,10 @@ def main(argv=None):
         130: interrupted.
     """
     argv = sys.argv[1:] if argv is None else argv
-    command = _command(argv[0]) if argv else None
-    if command is None:
-        return compare(argv)
+    command, output = _command(argv[0]) if argv else None, sys.stdout
     try:
-        return command(argv[1:])
+        status = compare(argv) if command is None else command(argv[1:])
+        return status or int(sys.stdout is not output)  # where there was no room for the results
     except InputError as error:
         say(f"skopu: error: {error}")
         return 2
@@ -41,9 +39,11 @@ def main(argv=None):
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever reads has seen enough, as head has; Python would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads has seen enough, as head has.
+        let_go_of_output()
         return 128 + 13
+    finally:
+        sys.stdout = output
 
 
 def _command(name):

@@ -1,6 +1,7 @@
 """What a comparison prints: rows as they are done, the table, JSON."""
 
 import json
+import os
 import sys
 from dataclasses import asdict
 
@@ -16,9 +17,27 @@ def say(message):
 
 
 def show(text):
-    """Print a result; a terminal that has no "±" shows "?" instead of an exception."""
+    """Print a result; a terminal that has no "±" shows "?" instead of an exception.
+
+    Where standard output takes no more, as a full disk does, this and all that follows goes to
+    the error output: fits may have taken hours.
+    """
     encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding), flush=True)
+    text = text.encode(encoding, "replace").decode(encoding)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        say(f"skopu: standard output takes nothing more ({error.strerror}): the rest goes here.")
+        let_go_of_output()
+        sys.stdout = sys.stderr
+        show(text)
+
+
+def let_go_of_output():
+    """Send what standard output still holds nowhere; Python would complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def progress_row(summary, widths):
