@@ -54,6 +54,9 @@ def make_penalty(settings, strength):
 def measure(settings, seed):
     """Fit and return the accuracies, and how far alpha is from the statistic it should be."""
     X, y, X_test, y_test = load("digits", seed, None)
+    if "way" in settings:
+        model = BinaryMLPClassifier((64,), weight_optimizer=settings["way"], random_state=seed)
+        return {"accuracy": model.fit(X, y).score(X_test, y_test)}
     penalty = settings["penalty"]
     if penalty is not None:
         penalty = make_penalty(penalty, settings["strength"])
@@ -110,6 +113,15 @@ class Study:
             rows.append([label, percent(kept), percent(anew), percent(real)])
         return table(["penalty", "signs", "signs, statistics anew", "real weights"], rows)
 
+    def others(self):
+        """Table of the same net with weights that are binary in training."""
+        rows = []
+        for way in ("xnor", "ste", "bop"):
+            values = [self._store.get({"way": way}, seed)["accuracy"] for seed in self._seeds]
+            self._bar.update(len(values))
+            rows.append([way, percent(values)])
+        return table(["way", "signs"], rows)
+
     def claims(self):
         """Table of verdicts."""
         plain, full = self.values(None, 0.0), self.values(None, 0.0, key="real")
@@ -147,7 +159,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
     with tqdm(unit="fit", file=sys.stderr) as bar:
         study = Study(Store(options.save, measure), options.seeds, bar)
-        tables = [study.quantizers(), study.recalibrated(), study.claims()]
+        tables = [study.quantizers(), study.recalibrated(), study.others(), study.claims()]
     print(*tables, sep="\n\n")
 
 
