@@ -179,7 +179,9 @@ class InnerCalls:
         a call that many seconds later and so on.
     """
 
-    _kept_out = tuple(f"_core/{name}.py" for name in ("interrupts", "torch_state", "fitting"))
+    _kept_out = tuple(
+        f"_core/{name}.py" for name in ("interrupts", "torch_state", "process_state", "fitting")
+    )
 
     def __init__(self, fails_at=None, error=MemoryError, is_held=0.0):
         self.fails_at, self.error, self.n, self.functions = fails_at, error, 0, []

@@ -363,6 +363,9 @@ def test_an_interruption_while_it_is_solved_loses_nothing(rows, step, monkeypatc
     ):
         found.fit_chunks([rows])
     assert found.readout_coef_ is before
+    monkeypatch.undo()
+    expected = model("gcv").fit_chunks([rows])
+    np.testing.assert_array_equal(found.solve().readout_coef_, expected.readout_coef_)
 
 
 def test_chunks_without_weight_are_left_out(rows):
