@@ -12,7 +12,10 @@ from contextlib import _GeneratorContextManager
 import numpy as np
 import sklearn
 
-_ENTERING = _GeneratorContextManager.__enter__.__code__
+_HALFWAY = {
+    _GeneratorContextManager.__enter__.__code__,
+    _GeneratorContextManager.__exit__.__code__,
+}
 
 
 class KeptState:
@@ -39,13 +42,13 @@ class KeptState:
 
 
 def end_what_began(traceback):
-    """End contexts that were being entered when an error came out of it.
+    """End contexts that were being entered or left when an error came out of that.
 
     Python ends them when the traceback is let go of, and they would put back, then, what was right
     in the middle of the fit.
     """
     while traceback is not None:
         frame = traceback.tb_frame
-        if frame.f_code is _ENTERING:
+        if frame.f_code in _HALFWAY:
             frame.f_locals["self"].gen.close()
         traceback = traceback.tb_next
