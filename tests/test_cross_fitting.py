@@ -467,3 +467,58 @@ class TestTrees:
         assert not clone(model).fit(X, y)._trees_
         with pytest.raises(ValueError, match="trees=True needs dense X"):
             model.set_params(trees=True).fit(X, y)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_encoders_outlive_a_choice_of_readouts_that_is_cut(error, monkeypatch):
+    """Oracle: the fit that nothing disturbed, to the bit; no encoder is trained again."""
+    X, y = make_friedman1(80, n_features=5, random_state=0)
+    settings = {"cv": 2, "max_iter": 10, "random_state": 0, "warm_start": True}
+    expected = CrossFittedOPURegressor(8, **settings).fit(X, y).predict(X)
+    model = CrossFittedOPURegressor(8, **settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(GroupReadouts, "search", raising(error))
+        with pytest.raises(error) as cut:
+            model.fit(X, y)
+    assert "warm_start=True" in cut.value.__notes__[0]
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    with monkeypatch.context() as patch:
+        patch.setattr("skopu.cross_fitted.training.train_fold_models", None)
+        np.testing.assert_array_equal(model.fit(X, y).predict(X), expected)
+    model.fit(X, y + 1)  # other rows: from the beginning
+    assert "_unfinished" not in vars(model)
+
+
+@pytest.mark.filterwarnings("ignore::skopu.exceptions.InterruptedFitWarning")
+def test_encoders_that_ctrl_c_cut_short_are_not_gone_on_from(monkeypatch):
+    """Oracle: the fit that nothing disturbed, to the bit."""
+    X, y = make_friedman1(80, n_features=5, random_state=0)
+    settings = {"cv": 2, "max_iter": 10, "random_state": 0, "warm_start": True}
+    expected = CrossFittedOPURegressor(8, **settings).fit(X, y).predict(X)
+    model = CrossFittedOPURegressor(8, **settings)
+    with monkeypatch.context() as patch:
+        patch.setattr("skopu.cross_fitted.training._Training.surrogate", raising(KeyboardInterrupt))
+        patch.setattr(GroupReadouts, "search", raising(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt) as cut:
+            model.fit(X, y)
+    assert not hasattr(cut.value, "__notes__")
+    np.testing.assert_array_equal(model.fit(X, y).predict(X), expected)
+
+
+def test_the_choice_of_readouts_shows_how_far_it_is(capsys):
+    """Oracle: the readouts that ``candidates_`` lists."""
+    X, y = make_friedman1(80, n_features=5, random_state=0)
+    settings = {"cv": 2, "max_iter": 10, "random_state": 0}
+    model = CrossFittedOPURegressor(8, verbose=1, **settings).fit(X, y)
+    tried = [kind for kind in model.candidates_["kind"] if kind != "net"]
+    assert f"choosing readouts: {len(tried)}readout" in capsys.readouterr().err
+    CrossFittedOPURegressor(8, **settings).fit(X, y)
+    assert not capsys.readouterr().err
+
+
+def raising(error):
+    def cut(*_, **__):
+        raise error
+
+    return cut

@@ -16,7 +16,6 @@ from skopu._core.documented import Documented
 from skopu._core.parameters import COUNT, POSITIVE, TRAINING
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.places import find_place
-from skopu._core.random import draw_seeds
 from skopu._core.rows import merge_repeated_rows
 from skopu._core.scaling import apply_scaler, fit_scaler
 from skopu._core.validation import HasMethods, StrOptions, validate_data
@@ -25,14 +24,13 @@ from skopu.cross_fitted.folds import assign_folds, assign_groups
 from skopu.cross_fitted.importances import importances
 from skopu.cross_fitted.selection import Selector
 from skopu.cross_fitted.through_device import (
-    Job,
     answers_for,
-    fingerprint_of,
     open_device,
     read_answers,
     reserving,
 )
 from skopu.cross_fitted.trees import KINDS, MIN_ROWS, grow, predict_part, splits_for
+from skopu.cross_fitted.unfinished import take_up, telling_what_is_kept
 from skopu.devices.registry import DEVICES
 
 # Where rows are few each counts for the encoders, and more folds leave more of them to learn from.
@@ -118,7 +116,7 @@ class CrossFitted(PartsMixin, Documented):
         X, Y, weights, kept = merge_repeated_rows(X, Y, weights)
         self._check_enough(len(Y))
         device = open_device(self)
-        job = self._take_up(device, X, Y, weights, given, groups)
+        job = take_up(self, X, Y, weights, given, groups)
         groups = None if groups is None else np.unique(groups[kept], return_inverse=True)[1]
         if given is not None:
             folds = np.unique(given[kept], return_inverse=True)[1]
@@ -127,33 +125,39 @@ class CrossFitted(PartsMixin, Documented):
         else:
             classes = None if classes is None else classes[kept]
             folds = assign_folds(len(Y), self._n_folds(len(Y)), classes, job.seeds[1])
-        with reserving(self, device, job, len(Y)):
-            if job.trained is None:
-                job.trained = self._train(X, Y, weights, folds, job.seeds, device)
-        selector, selection, scalers, _ = job.trained
-        self._keep(selection, selector.models, scalers, self._scaler_names(X))
-        self.feature_importances_ = importances(selector.codes.copies, self, Y, weights)
-        found = HeldOut(kept, weights, selection.predictions, folds, groups)
-        return found if device is None else self._go_through_device(device, job, found)
+        with telling_what_is_kept(self):
+            with reserving(self, device, job, len(Y)):
+                if job.trained is None:
+                    job.trained = self._train(X, Y, weights, folds, job, device)
+            selector, selection, scalers, _ = job.trained
+            self._keep(selection, selector.models, scalers, self._scaler_names(X))
+            self.feature_importances_ = importances(selector.codes.copies, self, Y, weights)
+            found = HeldOut(kept, weights, selection.predictions, folds, groups)
+            return found if device is None else self._go_through_device(device, job, found)
 
-    def _train(self, X, Y, weights, folds, seeds, device):
+    def _train(self, X, Y, weights, folds, job, device):
         """Return selector, selection, scalers and bits of trees: all that takes no pass."""
         # torch is loaded by the first fit, not by importing the package.
         from skopu.cross_fitted.training import STRENGTHS, train_fold_models
 
-        names = self._scaler_names(X)
+        names, seeds = self._scaler_names(X), job.seeds
         scalers = [fit_scaler(name, X, weights, seeds[0]) for name in names]
         copies = [apply_scaler(scaler, X) for scaler in scalers]
         targets = few_directions(Y, weights, seeds[3])
-        models = train_fold_models(
-            copies, targets, weights, folds, STRENGTHS, self.n_best, self, seeds[2]
-        )
+        models = job.models
+        if models is None:
+            models = train_fold_models(
+                copies, targets, weights, folds, STRENGTHS, self.n_best, self, seeds[2]
+            )
+        if not models.was_cut:
+            job.models, self._unfinished = models, job
         rows, place = (targets, Y, weights, folds), find_place(self.torch_device)
         selector = Selector(copies, models, *rows, self.n_best, seeds[3], place)
         bits, kinds = {}, KINDS if device is None else splits_for(device)
         if self._takes_trees(X):
             bits = grow(copies[0], targets, weights, folds, kinds, seeds[3])
-        return selector, selector.select(bits if device is None else {}), scalers, bits
+        selection = selector.select(bits if device is None else {}, self.verbose)
+        return selector, selection, scalers, bits
 
     def _takes_trees(self, X):
         """Whether trees are grown on rows X (m, d), different ones."""
@@ -163,28 +167,12 @@ class CrossFitted(PartsMixin, Documented):
             raise ValueError("trees=True needs dense X: use trees='auto' or False, or X.toarray().")
         return self.trees
 
-    def _take_up(self, device, *rows):
-        """Return the job of this fit: one that a device cut short, or a new one."""
-        if device is None:
-            return Job("", draw_seeds(self.random_state, 4))
-        fingerprint, left = fingerprint_of(self, *rows), getattr(self, "_unfinished", None)
-        if self.warm_start and left is not None and left.fingerprint == fingerprint:
-            return left
-        return Job(fingerprint, draw_seeds(self.random_state, 5))
-
     def _go_through_device(self, device, job, found):
         """Fit the readout of the device's answers; return its rows left out in their place."""
         selector, _, _, bits = job.trained
         self._unfinished = job
-        try:
-            answers = answers_for(self, job, selector, bits)
-            self._optical_, fit = read_answers(self, answers, device, selector)
-        except BaseException as error:
-            error.add_note(
-                f"{type(self).__name__}: what was done is kept: fit again with warm_start=True to "
-                "go on."
-            )
-            raise
+        answers = answers_for(self, job, selector, bits)
+        self._optical_, fit = read_answers(self, answers, device, selector)
         self.n_passes_, self.validation_error_ = answers.n_passes, fit.error
         groups = None if found.groups is None else found.groups[fit.judged]
         if groups is not None:

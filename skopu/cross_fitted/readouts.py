@@ -111,7 +111,7 @@ class GroupReadouts:
         self.n_folds, self._parts = folds.max() + 1, {}
         self.held_out = {}  # readout and centres of each fold and alpha tried
 
-    def search(self, error):
+    def search(self, error, tell=lambda: None):
         """Return predictions (n, q) of every row for each alpha tried, by readouts of other rows.
 
         Parameters
@@ -119,22 +119,29 @@ class GroupReadouts:
         error : callable
             From predictions to what is to be small. Beyond the better of two alphas the next one
             is tried, for as long as it is better still.
+        tell : callable
+            Called after each alpha.
 
         Returns
         -------
         found : dict of float to ndarray
         """
-        found = {alpha: self.left_out(alpha) for alpha in ALPHAS[_FIRST : _FIRST + 2]}
-        errors = [error(predictions) for predictions in found.values()]
-        if errors[0] <= errors[1]:
-            best, further = errors[0], ALPHAS[:_FIRST][::-1]
-        else:
-            best, further = errors[1], ALPHAS[_FIRST + 2 :]
-        for alpha in further:
+        found = {}
+
+        def try_out(alpha):
             found[alpha] = self.left_out(alpha)
-            if not error(found[alpha]) < best:
+            tell()
+            return error(found[alpha])
+
+        best, other = map(try_out, ALPHAS[_FIRST : _FIRST + 2])
+        further = ALPHAS[:_FIRST][::-1]
+        if other < best:
+            best, further = other, ALPHAS[_FIRST + 2 :]
+        for alpha in further:
+            new = try_out(alpha)
+            if not new < best:
                 break
-            best = error(found[alpha])
+            best = new
         self._parts = {}
         return found
 

@@ -84,14 +84,14 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
     n_draws : int, default=10
         S, draws of each code. Splits take one, and the encoders beside them have the rest.
     warm_start : bool, default=False
-        Complete a fit that the device, its budget or Ctrl-C has cut short after the training,
-        with what was answered by then, if rows and parameters are the same.
+        Complete a fit that Ctrl-C, an error, the device or its budget has ended after the training
+        of encoders, with these and what was answered by then, if rows and parameters are the same.
     torch_device : str, default="cpu"
         Where torch computes: "cpu", "cuda", or "auto", a graphics card where there is one.
     random_state : int, RandomState instance or None, default=None
         Source of folds, start and minibatches.
     verbose : int, default=0
-        Above 0: a progress bar.
+        Above 0: a progress bar each of training, of the choice of readouts and of the passes.
 
     Attributes
     ----------

@@ -83,25 +83,28 @@ class Selector:
         self.codes = Codes(copies, models, place)
         self.n_folds, self.n_scalers, self.n_strengths = models.coef.shape[:3]
 
-    def select(self, bits):
+    def select(self, bits, verbose=0):
         """Return the ``Selection``, of encoders and of the bits of trees, by kind and fold."""
+        # Loaded here, so that importing the package stays light.
+        from tqdm.auto import tqdm
+
         nets = [(s, c) for s in range(self.n_scalers) for c in range(self.n_strengths)]
         values = [self.net_predictions(net) for net in nets]
         errors = [self.error_of(predictions, self.targets) for predictions in values]
         candidates = []
         if self.is_direct:
             candidates = [Candidate("net", (n,), None, v) for n, v in zip(nets, values)]
-        readouts = {}
-        for group in self._groups(nets, errors):
-            readouts[group] = GroupReadouts(
-                self.codes, group, self.Y, self.weights, self.folds, self.seed
-            )
-            found = readouts[group].search(self.error_of)
-            candidates += [Candidate("ridge", group, alpha, found[alpha]) for alpha in found]
+        readouts = {
+            group: GroupReadouts(self.codes, group, self.Y, self.weights, self.folds, self.seed)
+            for group in self._groups(nets, errors)
+        }
         trees = self.tree_readouts(bits)
-        for kind, readout in trees.items():
-            found = readout.search(self.error_of)
-            candidates += [Candidate(kind, (), alpha, found[alpha]) for alpha in found]
+        # How many alphas are tried, nobody knows before.
+        with tqdm(desc="choosing readouts", unit="readout", disable=not verbose) as bar:
+            for name, readout in (*readouts.items(), *trees.items()):
+                kind, members = (name, ()) if name in trees else ("ridge", name)
+                found = readout.search(self.error_of, bar.update)
+                candidates += [Candidate(kind, members, alpha, found[alpha]) for alpha in found]
         predictions = np.array([candidate.predictions for candidate in candidates])
         shares, error = greedy_average(predictions, self.Y, self.weights, N_PICKS)
         if not any(shares[i] for i, c in enumerate(candidates) if c.kind not in trees):

@@ -1,10 +1,7 @@
-"""The ensemble through a device: which features, how many passes, and where a fit left off."""
+"""The ensemble through a device: which features, how many passes, and what the readout makes."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
-import joblib
 import numpy as np
 from sklearn.pipeline import Pipeline
 
@@ -23,25 +20,6 @@ from skopu.cross_fitted.shown_codes import (
 from skopu.kernel_ridge.alpha import Solution
 from skopu.kernel_ridge.features import OPURandomFeatures
 from skopu.ridge.readout import LinearReadout
-
-# Parameters that change nothing of what a fit that was cut short has done.
-_FREE = ("opu", "torch_device", "verbose", "warm_start", "random_state")
-
-
-@dataclass
-class Job:
-    """A fit in progress: what was trained, and what the device has answered."""
-
-    fingerprint: str
-    seeds: list
-    trained: Any = None
-    answers: Answers | None = None
-
-
-def fingerprint_of(model, *rows):
-    """Return a hash of rows and of the parameters that a job depends on."""
-    params = model.get_params(deep=False)
-    return joblib.hash([rows, {name: params[name] for name in params if name not in _FREE}])
 
 
 def open_device(model):

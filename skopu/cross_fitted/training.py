@@ -67,6 +67,8 @@ class FoldModels(NamedTuple):
         Which of the strengths are left, for each scaler.
     n_iter : int
     history : dict
+    was_cut : bool
+        Whether Ctrl-C ended the training.
     """
 
     coef: np.ndarray
@@ -77,6 +79,7 @@ class FoldModels(NamedTuple):
     strengths: np.ndarray
     n_iter: int
     history: dict
+    was_cut: bool
 
     def form(self, *index):
         """Return the form of a fold, a scaler and a strength by its place."""
@@ -266,4 +269,5 @@ def _to_arrays(models, strengths, run):
     parts = (models.weight, models.bias[:, 0], *form)
     axes = (-1, *strengths.shape)
     arrays = [to_numpy(part).reshape(*axes, *part.shape[1:]) for part in parts]
-    return FoldModels(*arrays, strengths, run.n_iter, run.history)
+    # A run that was finished leaves no state to go on from.
+    return FoldModels(*arrays, strengths, run.n_iter, run.history, run.state is not None)
