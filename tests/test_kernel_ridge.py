@@ -272,7 +272,8 @@ class TestFailure:
         with pytest.raises(RuntimeError):
             getattr(model, method)(*([(X, Y)],) if method == "fit_chunks" else (X, Y[:, 0]))
         monkeypatch.undo()
-        assert vars(model) == before
+        unsolved = {"_unsolved"}  # what was read of the rows, for ``solve``
+        assert {n: v for n, v in vars(model).items() if n not in unsolved} == before
         again = OPUKernelRidge(1.0, kernel="linear").partial_fit(X, y).partial_fit(X[:9], y[:9])
         np.testing.assert_array_equal(model.partial_fit(X[:9], y[:9]).coef_, again.coef_)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
@@ -171,6 +172,18 @@ def test_a_constant_kernel_gives_the_mean(rng):
     np.testing.assert_allclose(choice.readout.intercept, np.average(Y, axis=0, weights=weights))
 
 
+@pytest.mark.filterwarnings("error::skopu.exceptions.RidgeConditionWarning")
+def test_a_constant_kernel_gives_the_mean_without_a_penalty(rng):
+    """Oracle: the mean; for kernels of which nothing but rounding is left when they are centred."""
+    Y = rng.standard_normal((9, 1))
+    for K in (np.full((9, 9), np.tanh(1.0)), 1 - 1e-15 * np.eye(9)):
+        readout = solve(KernelSystem(K, Y, np.ones(9), True), 0.0)
+        assert np.abs(readout.coef).max() == 0
+        np.testing.assert_allclose(readout.intercept, Y.mean(0))
+    # A kernel that varies is no constant, however little.
+    assert np.abs(solve(KernelSystem(np.eye(9), Y, np.ones(9), True), 1e6).coef).min() > 0
+
+
 class TestIllConditioned:
     def test_singular_system_is_solved_with_a_named_jitter(self):
         """Oracle: any solution of the consistent system."""
@@ -178,6 +191,16 @@ class TestIllConditioned:
         with pytest.warns(RidgeConditionWarning, match=r"after adding 1\.0e-1\d to its diagonal"):
             X = solve_positive(A, np.array([[2.0], [2.0]]))
         np.testing.assert_allclose(A @ X, [[2.0], [2.0]], rtol=1e-5)
+
+    @pytest.mark.parametrize("dtype", ["numpy", "torch"])
+    def test_equal_rows_of_different_targets_leave_no_noise(self, dtype):
+        """Oracle: the pseudo-inverse. Their difference was divided by rounding: 6e14."""
+        codes = np.array([[1.0, 0.3], [0.2, 1.0], [1.0, 0.3], [1.0, 0.3]])
+        A, B = codes @ codes.T, np.array([[1.0], [-1.0], [-1.0], [-1.0]])
+        given = (A, B) if dtype == "numpy" else map(torch.from_numpy, (A, B))
+        with pytest.warns(RidgeConditionWarning, match="shortest least-squares solution"):
+            X = solve_positive(*given)
+        np.testing.assert_allclose(X, np.linalg.pinv(A, 1e-12) @ B, rtol=1e-9)
 
     def test_indefinite_system_falls_back_to_least_squares(self):
         A = np.diag([1.0, -2.0])

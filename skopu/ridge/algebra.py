@@ -49,7 +49,7 @@ def try_cholesky(A, B):
     factor, failed = lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)
     if not failed:
         return linalg.cho_solve((factor, True), B, check_finite=False)
-    _mirror_upper(A)
+    restore_lower(A)
     return None
 
 
@@ -100,14 +100,18 @@ def solve_triangular(factor, B, is_transposed=False):
 
 
 def least_squares(A, B):
-    """Return the shortest X (m, q) for which ``A X`` is nearest to B."""
+    """Return the shortest X (m, q) for which ``A X`` is nearest to B, but for rounding."""
+    # LAPACK's own limit leaves singular values in that are sums of m roundings.
+    smallest = 10 * len(A) * np.finfo(np.float64).eps
     if not is_tensor(A):
-        return linalg.lstsq(A, B)[0]
+        return linalg.lstsq(A, B, cond=smallest)[0]
     # torch's own solver for cards asks for full rank.
-    return A.new_tensor(linalg.lstsq(A.cpu().numpy(), B.cpu().numpy())[0])
+    return A.new_tensor(linalg.lstsq(A.cpu().numpy(), B.cpu().numpy(), cond=smallest)[0])
 
 
-def _mirror_upper(A):
-    """Copy the upper triangle to the lower one, a column of blocks at a time."""
+def restore_lower(A):
+    """Copy the upper triangle, which a factorisation leaves alone, to the lower one."""
+    if is_tensor(A):
+        return  # its factor is elsewhere
     for column in range(len(A)):
         A[column + 1 :, column] = A[column, column + 1 :]

@@ -13,9 +13,10 @@ from scipy.linalg import lapack
 
 from skopu._core.places import is_tensor, place_of
 from skopu.exceptions import RidgeConditionWarning
-from skopu.ridge.algebra import diagonal_of, least_squares, try_cholesky
+from skopu.ridge.algebra import diagonal_of, least_squares, restore_lower, try_cholesky
 from skopu.ridge.normal_equations import check_finite
 
+_NOISE = 1e-4  # of predictions, relative to the targets
 _JITTERS = 10.0 ** np.arange(-14, -5)  # relative to the mean of the diagonal
 
 
@@ -35,6 +36,10 @@ def solve(system, alpha):
     place = place_of(matrix)
     solution = place.empty(targets.shape, "float64")
     diagonal = diagonal_of(matrix)
+    if float(abs(diagonal).sum()) < system.rounding_of_constants:
+        # Nothing varies but by rounding, which a small alpha would make coefficients of 1e14 of.
+        solution[...] = 0.0
+        return system.readout(solution)
     own, distinct = place.copy(diagonal), np.unique(alpha)
     for value in distinct:
         columns = place.put(np.flatnonzero(alpha == value))
@@ -78,8 +83,8 @@ def solve_positive(A, B, overwrite_A=False):
     Warns
     -----
     RidgeConditionWarning
-        If A is numerically singular, with the amount added to the diagonal; if it is
-        indefinite, that the least-squares solution was taken.
+        If A is numerically singular, with the amount added to the diagonal; if that would leave
+        noise, or A is indefinite, that the least-squares solution was taken.
     """
     check_finite(A)
     A = _prepared(A, overwrite_A)
@@ -89,19 +94,37 @@ def solve_positive(A, B, overwrite_A=False):
     for jitter in (0.0, *_JITTERS):
         diagonal[...] = own + jitter * size
         X = try_cholesky(A, B)
-        if X is not None:
-            if jitter:
-                _warn(
-                    f"singular ridge system: solved after adding {jitter * size:.1e} to its "
-                    "diagonal; a larger alpha avoids this."
-                )
-            return X
+        if X is None:
+            continue
+        if _is_noise(X, B, size):
+            restore_lower(A)
+            diagonal[...] = own
+            _warn(
+                "singular ridge system: the shortest least-squares solution is taken; a larger "
+                "alpha avoids this."
+            )
+            return least_squares(A, B)
+        if jitter:
+            _warn(
+                f"singular ridge system: solved after adding {jitter * size:.1e} to its "
+                "diagonal; a larger alpha avoids this."
+            )
+        return X
     diagonal[...] = own
     _warn(
         "indefinite ridge system: the least-squares solution is taken; a kernel must have "
         "non-negative eigenvalues, or alpha must outweigh the negative ones."
     )
     return least_squares(A, B)
+
+
+def _is_noise(X, B, size):
+    """Whether a solution is so large that rounding shows in what is made of it.
+
+    Where equal rows have different targets, and alpha is 0, rounding decides how large it is.
+    """
+    largest = float(abs(X).max()) * size * np.finfo(np.float64).eps
+    return largest > _NOISE * float(abs(B).max())
 
 
 def _prepared(A, may_overwrite):
