@@ -90,7 +90,7 @@ class _Call:
         device, shown = self.device, self.codes[rows]
         shown = shown.clone() if is_tensor(shown) else shown.copy()
         with _taken_back(device) as take_back:
-            answer = device._meter.lock.call(
+            answer = device._meter.calls.make(
                 lambda: self.ask(shown, rows), device.timeout, take_back
             )
             frames = _own(answer, (len(shown), self.n_columns), device)

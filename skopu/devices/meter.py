@@ -1,9 +1,9 @@
 """What a device and its clones have in common: one count, one budget, one way in."""
 
 from contextlib import contextmanager
-from threading import local
+from threading import RLock, local
 
-from skopu.devices.lock import DeviceLock
+from skopu.devices.calls import DeviceCalls
 from skopu.exceptions import PassBudgetError
 
 
@@ -22,15 +22,18 @@ class Meter:
         Budget.
     n_reserved : int
         Passes of the budget that are set aside.
-    lock : DeviceLock
+    lock : RLock
         To be held while any of these is read to be changed, and during a call.
+    calls : DeviceCalls
+        Makes them.
     last : tuple of ndarray or None
         The last code sent and its frame.
     """
 
     def __init__(self):
         self.n_passes, self.max_passes, self.n_reserved = 0, None, 0
-        self.lock, self.last = DeviceLock(), None
+        # Entered in C: an ``__enter__`` in Python could be interrupted with the lock taken.
+        self.lock, self.calls, self.last = RLock(), DeviceCalls(), None
         self._here = local()
 
     def __getstate__(self):

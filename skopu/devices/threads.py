@@ -1,14 +1,15 @@
 """Coarse tasks over threads."""
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
+from queue import SimpleQueue
+from threading import Thread
 
 from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
 
-from skopu._core.interrupts import restoring
+from skopu._core.interrupts import Interrupts, restoring
 from skopu._core.validation import openmp_threads
 
 
@@ -46,13 +47,33 @@ def run_tasks(work, tasks, n_threads):
     if n_threads <= 1:
         work(_take(tasks))
         return
-    with ThreadPoolExecutor(n_threads) as pool:
-        futures = [pool.submit(work, _take(tasks)) for _ in range(n_threads)]
+    # Not a pool of concurrent.futures: Ctrl-C amid its lines, which are Python, keeps a lock of its
+    # own taken that its threads then wait for, and the pool for them. What is waited at here, a
+    # queue in C, is whole or untouched.
+    outcomes = SimpleQueue()
+    threads = [Thread(target=_report, args=(work, tasks, outcomes)) for _ in range(n_threads)]
+    with Interrupts(one_at_a_time=True) as interrupts:
+        with interrupts.held():
+            for thread in threads:
+                thread.start()
         try:
-            for future in futures:
-                future.result()
+            for _ in threads:
+                if (error := outcomes.get()) is not None:
+                    raise error
         finally:
             tasks.clear()
+            with interrupts.held():
+                for thread in threads:
+                    thread.join()
+
+
+def _report(work, tasks, outcomes):
+    try:
+        work(_take(tasks))
+    except BaseException as error:  # handed to the thread that asked
+        outcomes.put(error)
+    else:
+        outcomes.put(None)
 
 
 def _take(tasks):

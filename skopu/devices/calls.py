@@ -1,22 +1,17 @@
-"""One call of a device at a time, and no longer than one is willing to wait."""
+"""Calls of a device, none of which is waited for longer than one is willing to."""
 
-from threading import Lock, RLock, Thread
+from threading import Lock, Thread
+
+from skopu._core.interrupts import uninterrupted
 
 
-class DeviceLock:
-    """The one way to a device: calls wait for each other, also for one that is overdue."""
+class DeviceCalls:
+    """The calls of one device: each waits for one before it that is overdue."""
 
     def __init__(self):
-        self._lock, self._overdue = RLock(), None
+        self._overdue = None
 
-    def __enter__(self):
-        self._lock.acquire()
-        return self
-
-    def __exit__(self, *args):
-        self._lock.release()
-
-    def call(self, ask, timeout, take_back):
+    def make(self, ask, timeout, take_back):
         """Return ``ask()``; raise ``TimeoutError`` if it takes longer than ``timeout`` seconds.
 
         Python cannot stop a call that hangs. It is left to itself, what it may still return
@@ -30,18 +25,18 @@ class DeviceLock:
             Called, in another thread, when an answer came that nobody waits for any more.
         """
         if self._overdue is not None:
-            self._overdue.join(timeout)
-            if self._overdue.is_alive():
+            if not self._overdue.has_ended(timeout):
                 raise TimeoutError("still busy with an earlier call that did not return")
             self._overdue = None
         if timeout is None:
             return ask()
         errand = _Errand(ask, take_back)
-        thread = Thread(target=errand.run, name="skopu device", daemon=True)
-        self._overdue = thread
-        thread.start()
+        # An interruption within ``start`` can leave a thread that waits for this one for ever.
+        with uninterrupted():
+            self._overdue = errand
+            Thread(target=errand.run, name="skopu device", daemon=True).start()
         try:
-            thread.join(timeout)
+            errand.has_ended(timeout)
         finally:  # also when Ctrl-C ends the wait
             is_late = errand.give_up()
         if is_late:
@@ -56,6 +51,10 @@ class _Errand:
     def __init__(self, ask, take_back):
         self._ask, self._take_back = ask, take_back
         self._lock, self._outcome, self._is_given_up = Lock(), None, False
+        # Open once the thread is through. A plain lock and not an Event or ``Thread.join``, which
+        # are written in Python: Ctrl-C amid their lines keeps a lock of theirs closed.
+        self._gate, self._is_over = Lock(), False
+        self._gate.acquire()
 
     def run(self):
         try:
@@ -65,8 +64,16 @@ class _Errand:
         with self._lock:
             self._outcome = outcome
             is_late = self._is_given_up
-        if is_late:
-            self._take_back()
+        try:
+            if is_late:
+                self._take_back()
+        finally:
+            self._is_over = True
+            self._gate.release()
+
+    def has_ended(self, timeout):
+        """Wait, at most so many seconds (None: for ever); return whether the thread is through."""
+        return self._is_over or self._gate.acquire(timeout=-1 if timeout is None else timeout)
 
     def give_up(self):
         """Wait no longer; return whether there is no answer yet."""
