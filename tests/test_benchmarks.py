@@ -68,20 +68,59 @@ def test_a_default_breaks_the_rule_beyond_chance_only():
     assert "after the search" in breaks(1.0, 0.3, 0.9)
 
 
-CLAIMS = (FOLDER.parent / "doc" / "user_guide" / "claims.rst").read_text()
+@pytest.fixture
+def claims(importable):
+    """The script that runs the commands of the page, and reads its rows."""
+    import claims
+
+    return claims
+
+
+def test_commands_of_claims_are_read_as_people_read_them(claims):
+    """Oracle: a page of three rows, and its commands written out."""
+    page = """
+.. list-table::
+
+   * - claim
+     - verdict
+     - what
+     - command
+   * - one
+     - reproduced
+     - this
+     - ``S/uci/run.py --sets
+       yacht``, and ``--seeds 1``
+   * - two
+     - undecided
+     - that
+     - the same, ``--quick``; ``pytest tests/test_ridge.py``
+   * - three
+     - refuted
+     - ``--nothing``
+     - ``python benchmarks/relax.py``, ``S/uci/run.py --sets yacht``
+"""
+    yacht = "uci/run.py --sets yacht"
+    assert claims.commands_of(page) == [
+        yacht,
+        f"{yacht} --seeds 1",
+        f"{yacht} --quick",
+        "relax.py",
+    ]
+
+
 VERDICTS = ("reproduced", "refuted", "undecided", "misprint", "out of reach", "not measured yet")
 
 
-def test_every_claim_has_a_verdict_and_a_command_that_exists():
+def test_every_claim_has_a_verdict_and_a_command_that_exists(claims):
     """Oracle: the list of verdicts at the head of the page; the files, and the options' texts."""
-    rows = list(map(_cells, _rows()))
+    rows = list(claims.rows_of(claims.PAGE.read_text()))
     assert len(rows) > 80
     assert {len(row) for row in rows} == {5}
     for claim, verdict, _, commands, _ in rows:
         assert verdict.startswith(
             (*VERDICTS, "not reproduced", "order reproduced", '"as good', "the best of")
         ), claim
-        found = [" ".join(command.split()) for command in re.findall(r"``(.*?)``", commands, re.S)]
+        found = re.findall(r"``(.*?)``", commands)
         for command in found:
             _check_command(command)
         for page in re.findall(r":doc:`/?(\w+)`", commands):
@@ -91,12 +130,12 @@ def test_every_claim_has_a_verdict_and_a_command_that_exists():
         assert found or points_on or not measured, claim
 
 
-def test_every_claim_says_when_it_was_measured():
+def test_every_claim_says_when_it_was_measured(claims):
     """Oracle: the history of git, and the commands: those of the suite are tests."""
     shallow = ("git", "rev-parse", "--is-shallow-repository")
     asked = subprocess.run(shallow, cwd=FOLDER, capture_output=True, text=True, check=False)
     has_history = asked.stdout.strip() == "false"
-    for claim, verdict, found, commands, when in map(_cells, _rows()):
+    for claim, verdict, found, commands, when in claims.rows_of(claims.PAGE.read_text()):
         commits = re.findall(r"``(\w{7})``", when)
         assert commits or when in ("suite", "-"), claim
         assert ("†" in found) == ("†" in when), claim
@@ -108,19 +147,6 @@ def test_every_claim_says_when_it_was_measured():
             kind = ("git", "cat-file", "-t", commit)
             done = subprocess.run(kind, cwd=FOLDER, capture_output=True, text=True, check=False)
             assert done.stdout.strip() == "commit", (claim, commit)
-
-
-def _cells(row):
-    return [
-        cell.strip() for cell in re.findall(r"(?ms)^ +(?:\* )?- (.*?)(?=^ +(?:\* )?- |\Z)", row)
-    ]
-
-
-def _rows():
-    """Yield the rows of all tables but their headers."""
-    for table in CLAIMS.split(".. list-table::")[1:]:
-        body = re.split(r"(?m)^\S", table[table.index("   * - ") :])[0]
-        yield from re.findall(r"(?ms)^   \* - .*?(?=^   \* - |\Z)", body)[1:]
 
 
 def _check_command(command):
