@@ -99,6 +99,7 @@ MODELS = {
     ),
     "EndToEndOPURegressor": EndToEndOPURegressor(BINARIZER, n_draws=2),
     "of a mean": EndToEndOPURegressor(BINARIZER, prediction="mean"),
+    "EndToEnd of chosen draws": EndToEndOPURegressor(BINARIZER, n_draws="auto"),
     "EndToEndOPUClassifier": EndToEndOPUClassifier(BINARIZER, n_draws=2),
 }
 METHODS = ("predict", "predict_proba", "decision_function", "transform", "bit_probabilities")
@@ -113,6 +114,7 @@ WARM = {
     "stopped early": clone(LONG).set_params(early_stopping=True),
     "EndToEndOPURegressor": EndToEndOPURegressor(clone(LONG).set_params(opu=BlackBox()), n_draws=2),
     "EndToEndOPUClassifier": EndToEndOPUClassifier(LONG, prediction="threshold"),
+    "EndToEnd of chosen draws": EndToEndOPURegressor(LONG, n_draws="auto"),
 }
 ON_A_MACHINE = {
     name: WARM[name] for name in ("SupervisedBinarizer", "quadratic", "EndToEndOPURegressor")

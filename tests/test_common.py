@@ -88,7 +88,7 @@ ESTIMATORS = [
     ),
     skopu.EndToEndOPURegressor(BINARIZER, n_draws=3),
     skopu.EndToEndOPURegressor(BINARIZER, prediction="mean"),
-    skopu.EndToEndOPUClassifier(BINARIZER, n_draws=3),
+    skopu.EndToEndOPUClassifier(BINARIZER, n_draws="auto"),
     skopu.EndToEndOPUClassifier(BINARIZER, prediction="threshold"),
 ]
 

@@ -250,6 +250,96 @@ class TestDevice:
         assert fitted.binarizer_.opu_.n_passes == before + 70
 
 
+@pytest.fixture
+def sharp():
+    """Two outputs without noise that codes of few bits hold, so that draws are what is left."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 2))
+    return rows, np.sign(rows) @ [[1.0, 2.0], [0.5, 0.0]]
+
+
+class TestChoiceOfDraws:
+    """``n_draws="auto"``: twice as many while the variance of their average weighs."""
+
+    def model(self, **parameters):
+        binarizer = SupervisedBinarizer(8, n_components=64, max_iter=40)
+        model = EndToEndOPURegressor(binarizer, n_draws="auto", random_state=0)
+        return model.set_params(**parameters)
+
+    def test_they_follow_the_variance_that_is_left(self, sharp):
+        """Oracle: the variance of averages of as many independent draws, and the ridge's error."""
+        rows, Y = sharp
+        many = self.model().fit(rows, Y)
+        noise = np.random.default_rng(1).normal(size=len(rows))
+        few = self.model().fit(rows, noise)
+        assert len(few.thresholds_) == 10
+        assert len(many.thresholds_) in (40, 80)
+        p = many.binarizer_.bit_probabilities(rows)
+        shares = {}
+        for model, n_draws in ((few, 10), (many, 10), (many, len(many.thresholds_))):
+            averages = []
+            for seed in range(20):
+                model.thresholds_ = dither(n_draws, 8, seed)
+                averages.append(model.ridge_._read_out(model._mean_features(p)))
+            variance = np.var(averages, axis=0, ddof=1).mean()
+            shares[model is few, n_draws] = variance / model.ridge_.loo_error_
+        assert shares[True, 10] < 0.1 < shares[False, 10]
+
+    def test_the_readout_is_fitted_to_all_of_them(self, sharp):
+        """Oracle: a ridge on the average over the thresholds, all at once."""
+        rows, Y = sharp
+        model = self.model().fit(rows, Y)
+        Phi = model._mean_features(model.binarizer_.bit_probabilities(rows))
+        ridge = OPUKernelRidge(alpha="loo", kernel="linear").fit(Phi, Y)
+        assert len(model.thresholds_) > 10
+        np.testing.assert_allclose(ridge.predict(Phi), model.predict(rows), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(ridge.loo_error_, model.ridge_.loo_error_, rtol=1e-3)
+
+    def test_a_budget_ends_the_choice_and_not_the_fit(self, sharp):
+        """Oracle: the machine's own count; for the next double 200 more than it has are missing."""
+        rows, Y = sharp
+        machine = Hardware()
+        unbound = self.model(features=OPURandomFeatures(64, opu=machine)).fit(rows, Y)
+        n_draws = len(unbound.thresholds_)
+        assert unbound.n_passes_ == machine.n_passes
+        assert n_draws > 20
+        bound = Hardware()
+        bound.max_passes = unbound.n_passes_ - 200
+        model = self.model(features=OPURandomFeatures(64, opu=bound)).fit(rows, Y)
+        assert len(model.thresholds_) == n_draws // 2
+        assert model.n_passes_ == bound.n_passes <= bound.max_passes
+        np.testing.assert_array_equal(model.thresholds_, unbound.thresholds_[: n_draws // 2])
+
+    @pytest.mark.parametrize("n_calls", [5, 50, 100, 125, 135])
+    def test_a_fault_costs_no_draw_that_was_answered(self, sharp, n_calls):
+        """Oracle: the fit on a machine without a fault, and its passes. So many calls of 50 codes
+        before the end: of the last 40, 20, 10, or 5 draws of 200 rows each.
+        """
+        rows, Y = sharp
+        faultless = Flaky(0)
+        whole = self.model(features=OPURandomFeatures(64, opu=faultless)).fit(rows, Y)
+        assert len(whole.thresholds_) >= 40
+        machine = Flaky(0, dies_at=faultless.n_calls - n_calls)
+        model = self.model(features=OPURandomFeatures(64, opu=machine), warm_start=True)
+        with pytest.raises(DeviceFault):
+            model.fit(rows, Y)
+        machine.repair()
+        model.fit(rows, Y)
+        np.testing.assert_array_equal(model.thresholds_, whole.thresholds_)
+        np.testing.assert_array_equal(model.predict(rows), whole.predict(rows))
+        assert model.n_passes_ == whole.n_passes_
+
+    def test_a_ridge_without_the_error_is_refused_before_a_pass(self, sharp):
+        machine = Hardware()
+        model = self.model(ridge=OPUKernelRidge(alpha=1.0), features=OPURandomFeatures(opu=machine))
+        with pytest.raises(
+            IncompatiblePartsError, match=r"has none for alpha=1\.0"
+        ):
+            model.fit(*sharp)
+        assert machine.n_passes == 0
+        assert len(model.set_params(prediction="threshold").fit(*sharp).thresholds_) == 10
+
+
 def matrix_models():
     """Fitted models whose predictions are products of matrices; the last one is of labels."""
     small = SupervisedBinarizer(16, n_components=128, max_iter=3, encoder_penalty=1e-3)

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse, stats
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
-from skopu._core.random import dither, draw_seeds
+from skopu._core.random import dither, double_dither, draw_seeds
 from skopu._core.rows import distinct_rows, merge_repeated_rows
 from skopu._core.scaling import fit_scaler
 
@@ -99,6 +99,23 @@ class TestDither:
         p = rng.uniform(size=50)
         codes = dither(10, 50, seed=1) < p
         assert np.abs(codes.mean(0) - p).max() <= 0.1
+
+    def test_doubled_they_meet_each_stratum_of_twice_as_many(self):
+        """Oracle: the strata; by themselves the new ones meet each of the old."""
+        old = dither(5, 70, seed=0)
+        new = double_dither(old, seed=1)
+        for thresholds in (new, np.concatenate([old, new])):
+            n = len(thresholds)
+            strata = np.sort(np.floor(n * thresholds), axis=0)
+            np.testing.assert_array_equal(strata, np.tile(np.arange(n)[:, None], 70))
+        # In an order of their own: of 70 columns 14 are expected to have the same first stratum.
+        same = np.floor(5 * new[0]) == np.floor(5 * old[0])
+        assert 3 <= same.sum() <= 30
+
+    def test_doubled_ones_are_uniform(self):
+        """Oracle: the uniform law (Kolmogorov-Smirnov), 20000 seeds; false-alarm rate 1e-4."""
+        first = [double_dither(dither(4, 1, seed), [seed, 4])[0, 0] for seed in range(20_000)]
+        assert stats.kstest(first, "uniform").pvalue > 1e-4
 
 
 @pytest.mark.parametrize("n_rows", [1, 7, 64, 65, 300])

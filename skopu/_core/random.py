@@ -29,3 +29,15 @@ def dither(n_draws, n_bits, seed):
     rng = np.random.default_rng(seed)
     strata = rng.permuted(np.tile(np.arange(n_draws), (n_bits, 1)), axis=1).T
     return (strata + rng.random((n_draws, n_bits))) / n_draws
+
+
+def double_dither(thresholds, seed):
+    """As many thresholds again, (S, k), that make ``dither`` of them and the given ones together.
+
+    Of each S-th of [0, 1] the given ones have one half; the new ones, in an order of their own,
+    have the others. They are stratified by themselves too.
+    """
+    rng = np.random.default_rng(seed)
+    halves = np.floor(thresholds * (2 * len(thresholds))).astype(int)
+    others = rng.permuted(halves ^ 1, axis=0)
+    return (others + rng.random(thresholds.shape)) / (2 * len(thresholds))

@@ -1,7 +1,7 @@
 """What the regressor and the classifier share: joint training and the three predictions."""
 
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from numbers import Integral
 
@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skopu._core.chunks import row_chunks
 from skopu._core.documented import Documented
 from skopu._core.parts import PartsMixin
-from skopu._core.random import dither, draw_seeds
+from skopu._core.random import draw_seeds
 from skopu._core.validation import (
     REAL,
     Interval,
@@ -24,6 +24,7 @@ from skopu._core.validation import (
 )
 from skopu.binarizers.supervised import SupervisedBinarizer
 from skopu.end_to_end.averaging import MeanFeatures, mean_over_draws
+from skopu.end_to_end.draws import Draws, check_choice, first_draws
 from skopu.exceptions import DeviceFault, IncompatiblePartsError, PassBudgetError
 from skopu.kernel_ridge.features import OPURandomFeatures
 from skopu.kernel_ridge.importances import set_importances, slopes_of_codes
@@ -48,8 +49,8 @@ class _Job:
     fingerprint: str
     is_trained: bool = False
     features: OPURandomFeatures | None = None
-    thresholds: np.ndarray | None = None
-    means: MeanFeatures = field(default_factory=MeanFeatures)
+    probabilities: np.ndarray | None = None
+    draws: Draws | None = None
 
 
 @dataclass(eq=False, repr=False)
@@ -63,7 +64,7 @@ class EndToEnd(PartsMixin, Documented):
         "features": [OPURandomFeatures, None],
         "ridge": [None],  # and the class of the readout, which the subclasses name
         "prediction": [StrOptions({"draws", "threshold", "mean"})],
-        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "n_draws": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -74,7 +75,7 @@ class EndToEnd(PartsMixin, Documented):
     ridge: object = None
     _: KW_ONLY
     prediction: str = "draws"
-    n_draws: int = 10
+    n_draws: object = 10
     warm_start: bool = False
     random_state: object = None
     verbose: int = 0
@@ -118,15 +119,16 @@ class EndToEnd(PartsMixin, Documented):
         features, self.ridge_ = self._part("features"), self._part("ridge")
         self.ridge_.set_params(kernel="linear")
         self.ridge_._alpha(rows.Y.shape[1])  # whose check must not come after the passes
+        if self._chooses_draws():
+            check_choice(self.ridge_)
         job = self._take_up(self._fingerprint(rows, features))
         self._configure(job.binarizer, features, job.seeds[0])
-        n_passes = self._n_passes_of_readout(features, len(rows.weights))
+        n_passes = self._n_passes_of_readout(features, len(rows.weights), first_draws(self.n_draws))
         try:
             self._train(job, rows, features.opu, n_passes)
             Phi = self._final_features(job, features, rows.X)
             self.binarizer_, self.features_ = job.binarizer, job.features
-            self.thresholds_ = job.thresholds
-            self.n_passes_ = job.binarizer.n_passes_ + n_passes
+            self._set_draws(job, len(Phi))
             self.n_iter_, self.history_ = job.binarizer.n_iter_, job.binarizer.history_
             self._unfinished = job  # until the fit has ended: Ctrl-C may come after the readout
             yield Phi
@@ -143,13 +145,27 @@ class EndToEnd(PartsMixin, Documented):
             "go on."
         )
 
-    def _fit_ridge(self, *rows):
+    def _set_draws(self, job, n_rows):
+        self.thresholds_ = job.draws.thresholds
+        self.n_passes_ = job.binarizer.n_passes_ + self._n_passes(job, n_rows)
+
+    def _n_passes(self, job, n_rows):
+        return self._n_passes_of_readout(job.features, n_rows, len(job.draws.thresholds))
+
+    def _fit_ridge(self, Phi, *rows):
         """Fit the last step to what it takes, and keep the form that predictions are made by."""
-        result = self.ridge_._fit_last(*rows)
+        result, job = self.ridge_._fit_last(Phi, *rows), self._unfinished
+        while job.draws.are_too_few(self.ridge_, job.features.opu_, self._n_passes(job, len(Phi))):
+            Phi = job.draws.double(job.features, job.probabilities)
+            self._set_draws(job, len(Phi))
+            result = self.ridge_._fit_last(Phi, *rows)
         self._mean_form_ = None
         if self.prediction == "mean" or self._is_computed():
             self._mean_form_ = self._mean_form()
         return result
+
+    def _chooses_draws(self):
+        return self.n_draws == "auto" and self.prediction == "draws"
 
     def _weigh_columns(self, rows, Y):
         """Set ``feature_importances_`` if the device's matrix is known; Y (m, q) of the ridge."""
@@ -189,16 +205,18 @@ class EndToEnd(PartsMixin, Documented):
 
     def _final_features(self, job, features, X):
         """Features (m, D) that the ridge is fitted to."""
-        job.thresholds = dither(self.n_draws, job.binarizer.n_bits, job.seeds[1])
         job.features = self._fit_features(features, job.binarizer)
-        probabilities = job.binarizer._probabilities(X)
+        job.probabilities = job.binarizer._probabilities(X)
+        if job.draws is None:
+            n_draws = self.n_draws if self._chooses_draws() else first_draws(self.n_draws)
+            job.draws = Draws(n_draws, job.binarizer.n_bits, job.seeds[1])
         if self.prediction == "mean":
-            return job.features.expectation(probabilities)
-        thresholds = self._used_thresholds(job.thresholds)
-        return job.means.of(job.features, probabilities, thresholds)
+            return job.features.expectation(job.probabilities)
+        thresholds = self._used_thresholds(job.draws.thresholds)
+        return job.draws.features(job.features, job.probabilities, thresholds)
 
-    def _n_passes_of_readout(self, features, n_rows):
-        draws = {"mean": 0, "threshold": 1, "draws": self.n_draws}
+    def _n_passes_of_readout(self, features, n_rows, n_draws):
+        draws = {"mean": 0, "threshold": 1, "draws": n_draws}
         return 0 if features.form == "exact" else n_rows * draws[self.prediction]
 
     def _configure(self, binarizer, features, seed):
@@ -250,7 +268,7 @@ class EndToEnd(PartsMixin, Documented):
         """Price of the variance that suits the prediction: the share that is left of it."""
         if self.prediction == "mean":
             return _KAPPA_OF_MEAN
-        return 1.0 if self.prediction == "threshold" else 1 / self.n_draws
+        return 1.0 if self.prediction == "threshold" else 1 / first_draws(self.n_draws)
 
     def _check_device(self, device, features):
         if self.prediction != "mean" or features.form == "exact" or device.known_matrix:
@@ -272,7 +290,8 @@ class EndToEnd(PartsMixin, Documented):
     def _outputs(self, X):
         """Return what the ridge says (n, q) of X, a chunk of rows at a time."""
         probabilities = self._probabilities(X)
-        n_passes = self._n_passes_of_readout(self.features_, len(probabilities))
+        n_draws = len(self.thresholds_)
+        n_passes = self._n_passes_of_readout(self.features_, len(probabilities), n_draws)
         if n_passes:
             self.features_.opu_.check_passes(n_passes)
         read_out = self._average_readout

@@ -28,8 +28,8 @@ class EndToEndOPUClassifier(LabelFit, ProbabilisticClassifier, EndToEnd):
         The final readout; None: ``OPUKernelRidgeClassifier(alpha="loo")``.
     prediction : {"draws", "threshold", "mean"}, default="draws"
         What the readout is fitted to and predicts from; see :class:`EndToEndOPURegressor`.
-    n_draws : int, default=10
-        S, draws a row, for "draws".
+    n_draws : int or "auto", default=10
+        S, draws a row, for "draws"; "auto": as many as their variance asks for, from 10 to 80.
     warm_start : bool, default=False
         Go on from the last fit. One that was cut short by the device is completed: training is not
         repeated, and neither are passes of the readout (if rows and parameters are the same).

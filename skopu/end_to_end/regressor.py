@@ -38,9 +38,12 @@ class EndToEndOPURegressor(TargetFit, OutputRegressor, EndToEnd):
         ``n_draws`` seeded draws of the codes; those of the most probable code, one pass; or the
         expected features in closed form, without any pass, where the device's matrix is known
         (or the form is exact).
-    n_draws : int, default=10
+    n_draws : int or "auto", default=10
         S, draws a row, for "draws". The thresholds are the same for every row and stratified
-        over the draws, so a row's prediction does not depend on the rows beside it.
+        over the draws, so a row's prediction does not depend on the rows beside it. "auto": ten,
+        doubled up to 80 while the variance of their average is more than a tenth of the
+        leave-one-out error of the ridge, and ``max_passes`` of the device allows it. It takes
+        ``alpha="loo"`` or "gcv"; how many there are is the length of ``thresholds_``.
     warm_start : bool, default=False
         Go on from the last fit. One that was cut short by the device is completed: training is not
         repeated, and neither are passes of the readout (if rows and parameters are the same).
