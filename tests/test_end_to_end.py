@@ -332,9 +332,7 @@ class TestChoiceOfDraws:
     def test_a_ridge_without_the_error_is_refused_before_a_pass(self, sharp):
         machine = Hardware()
         model = self.model(ridge=OPUKernelRidge(alpha=1.0), features=OPURandomFeatures(opu=machine))
-        with pytest.raises(
-            IncompatiblePartsError, match=r"has none for alpha=1\.0"
-        ):
+        with pytest.raises(IncompatiblePartsError, match=r"has none for alpha=1\.0"):
             model.fit(*sharp)
         assert machine.n_passes == 0
         assert len(model.set_params(prediction="threshold").fit(*sharp).thresholds_) == 10

@@ -62,6 +62,14 @@ def _plain_torch():
     return plain_torch()
 
 
+def say_what_is_kept(error, estimator):
+    """Add to an error that ends a fit how the next one goes on from what was done."""
+    error.add_note(
+        f"{type(estimator).__name__}: what was done is kept: fit again with warm_start=True to go "
+        "on."
+    )
+
+
 def keep_despite(error, estimator):
     """Let what ``estimator`` has by now be kept although its fit ends with ``error``.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import joblib
 
+from skopu._core.fitting import say_what_is_kept
 from skopu._core.random import draw_seeds
 from skopu.cross_fitted.answers import Answers
 
@@ -54,8 +55,5 @@ def telling_what_is_kept(model):
         yield
     except BaseException as error:
         if getattr(model, "_unfinished", None) is not None:
-            error.add_note(
-                f"{type(model).__name__}: what was done is kept: fit again with warm_start=True to "
-                "go on."
-            )
+            say_what_is_kept(error, model)
         raise

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skopu._core.chunks import row_chunks
 from skopu._core.documented import Documented
+from skopu._core.fitting import say_what_is_kept
 from skopu._core.parts import PartsMixin
 from skopu._core.random import draw_seeds
 from skopu._core.validation import (
@@ -134,16 +135,9 @@ class EndToEnd(PartsMixin, Documented):
             yield Phi
         except BaseException as error:
             if job.is_trained or isinstance(error, _KEEPING):
-                self._keep(job, error)
+                self._unfinished = job
+                say_what_is_kept(error, self)
             raise
-
-    def _keep(self, job, error):
-        """Keep what was done, for a fit that goes on."""
-        self._unfinished = job
-        error.add_note(
-            f"{type(self).__name__}: what was done is kept: fit again with warm_start=True to "
-            "go on."
-        )
 
     def _set_draws(self, job, n_rows):
         self.thresholds_ = job.draws.thresholds
@@ -159,9 +153,9 @@ class EndToEnd(PartsMixin, Documented):
             Phi = job.draws.double(job.features, job.probabilities)
             self._set_draws(job, len(Phi))
             result = self.ridge_._fit_last(Phi, *rows)
-        self._mean_form_ = None
+        self._readout_form_ = None
         if self.prediction == "mean" or self._is_computed():
-            self._mean_form_ = self._mean_form()
+            self._readout_form_ = self._form_of_readout()
         return result
 
     def _chooses_draws(self):
@@ -296,9 +290,9 @@ class EndToEnd(PartsMixin, Documented):
             self.features_.opu_.check_passes(n_passes)
         read_out = self._average_readout
         if self.prediction == "mean":
-            read_out = self._mean_form().mean
+            read_out = self._form_of_readout().mean
         elif self._is_computed():
-            read_out = partial(self._compute_draws, self._mean_form())
+            read_out = partial(self._compute_draws, self._form_of_readout())
         return np.concatenate(
             [read_out(probabilities[rows]) for rows in row_chunks(len(probabilities))]
         )
@@ -308,10 +302,10 @@ class EndToEnd(PartsMixin, Documented):
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=REAL)
         return self.binarizer_._probabilities(X)
 
-    def _mean_form(self):
+    def _form_of_readout(self):
         """Return the readout as a form of the bits, which means and draws are predicted by."""
-        if self._mean_form_ is not None:
-            return self._mean_form_
+        if self._readout_form_ is not None:
+            return self._readout_form_
         self._check_device(self.features_.opu_, self.features_)
         return form_of_readout(self.features_, self.ridge_._readout_)
 
