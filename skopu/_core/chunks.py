@@ -6,20 +6,23 @@ done to a block of values elementwise, or read twice, should stay in the cache o
 card's memory holds is found out by trying.
 """
 
-from sklearn.utils import gen_batches
-
 CHUNK_ROWS = 4096
 _CACHED_VALUES = 2**17  # half a megabyte in float32
 
 
+def slices(n, size):
+    """Cut range(n) into slices, as ``gen_batches`` does, whose checks take longer than a row."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
 def row_chunks(n_rows, max_rows=CHUNK_ROWS):
-    """Yield slices of rows of which a matrix is made at a time."""
-    return gen_batches(n_rows, min(max_rows, CHUNK_ROWS))
+    """Return slices of rows of which a matrix is made at a time."""
+    return slices(n_rows, min(max_rows, CHUNK_ROWS))
 
 
 def cached_chunks(n_rows, n_columns, min_rows=1):
-    """Yield slices of rows whose values stay in the cache."""
-    return gen_batches(n_rows, max(min_rows, _CACHED_VALUES // n_columns))
+    """Return slices of rows whose values stay in the cache."""
+    return slices(n_rows, max(min_rows, _CACHED_VALUES // n_columns))
 
 
 class Portions:

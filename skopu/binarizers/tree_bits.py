@@ -99,7 +99,7 @@ class LeafBits:
         """Return codes as a CSR matrix (n, k), of as many ones a row as there are trees."""
         # The forest's own method makes a job of each tree: one row then takes forty times as long.
         with np.errstate(over="ignore"):  # what is beyond float32 is beyond every cut
-            X = csr_matrix(X, dtype=np.float32) if issparse(X) else np.array(X, np.float32, order="C")
+            X = (csr_matrix if issparse(X) else np.ascontiguousarray)(X, dtype=np.float32)
         leaves = np.stack([tree.apply(X) for tree in self._trees()])
         places = self._bits[leaves + self._starts].T
         ones = np.ones(places.size, dtype=np.uint8)

@@ -8,10 +8,10 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.special import expit
 from sklearn.model_selection import check_cv
-from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from skopu._core.chunks import slices
 from skopu._core.documented import Documented
 from skopu._core.parameters import COUNT, POSITIVE, TRAINING
 from skopu._core.parts import PartsMixin, resolve_part
@@ -298,7 +298,7 @@ class CrossFitted(PartsMixin, Documented):
         """Add what the forms of encoders of one scaling predict from scaled X to ``total``."""
         W, b = np.vstack(self.encoder_coef_[encoders]), np.hstack(self.encoder_intercept_[encoders])
         n_bits = self.encoder_coef_.shape[1]
-        for rows in gen_batches(X.shape[0], _CHUNK_ROWS):
+        for rows in slices(X.shape[0], _CHUNK_ROWS):
             c = safe_sparse_dot(X[rows], W.T, dense_output=True) + b
             # The sigmoid less one half, in a form that processors compute many of at a time.
             np.tanh(np.multiply(c, 0.5, out=c), out=c)

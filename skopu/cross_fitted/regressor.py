@@ -171,7 +171,8 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
         self._residuals_ = Residuals(scores, found.folds, found.weights, found.groups)
 
     def _units(self, outputs):
-        return self._target_scaler.inverse_transform(outputs)
+        # What its own method does, which validates them first: a tenth of the time of a row.
+        return outputs * self._target_scaler.scale_ + self._target_scaler.mean_
 
     def predict_interval(self, X, coverage=0.9):
         """Predict intervals that hold a share of new targets.
@@ -196,8 +197,7 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
         predictions = self._outputs_of_folds(X)
         ends = self._residuals_.lower, self._residuals_.upper
         intervals = np.stack([end(predictions, coverage) for end in ends], axis=1)
-        # The scaler itself refuses infinite ends.
-        intervals = intervals * self._target_scaler.scale_ + self._target_scaler.mean_
+        intervals = self._units(intervals)
         return intervals[..., 0] if self._is_single else intervals
 
     def to_pipeline(self):

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from skopu._core.chunks import Portions, is_out_of_memory
+from skopu._core.chunks import Portions, is_out_of_memory, slices
 from skopu._core.integer_product import choose_product, integer_product
 from skopu._core.interrupts import restoring
 from skopu._core.places import HOST, dtype_name, place_of, to_host
-from skopu.devices.threads import count_threads, one_openmp_thread, run_tasks, slices
+from skopu.devices.threads import count_threads, one_openmp_thread, run_tasks
 from skopu.devices.tiles import LARGEST_ENTRY, TILE_COMPONENTS, fill_block, scale
 
 _BITS = 2**14  # multiplied at a time, a multiple of a tile's: float32 holds the sums over them

@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import fft
 
-from skopu._core.chunks import Portions
+from skopu._core.chunks import Portions, slices
 from skopu._core.places import HOST, place_of
-from skopu.devices.threads import count_threads, run_tasks, slices
+from skopu.devices.threads import count_threads, run_tasks
 from skopu.devices.tiles import random_words
 
 # Light of the reference, of power 1/2. The transform of a value at position 0 is that value

@@ -13,11 +13,6 @@ from skopu._core.interrupts import Interrupts, restoring
 from skopu._core.validation import openmp_threads
 
 
-def slices(n, size):
-    """Cut range(n) into slices, as ``gen_batches`` does, whose checks take longer than a block."""
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
-
-
 def count_threads(n_jobs):
     """Return the number of threads that ``n_jobs`` stands for.
 
