@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skopu._core.chunks import cached_chunks
 from skopu._core.rows import Rows
 from skopu.binarizers.tree_bits import leaf_bits, split_bits
 from skopu.cross_fitted.readouts import GroupReadouts
@@ -196,5 +197,7 @@ def _read(codes, fold, dual, centres):
 
 def predict_part(kind, bits, form, X):
     """Return what a part predicts (n, q) of rows."""
-    own = code(kind, bits, X)
-    return form.mean(own + 0.5) if kind == "splits" else own @ form
+    if kind != "splits":
+        return code(kind, bits, X) @ form
+    parts = [form.mean(bits.dense(X[rows])) for rows in cached_chunks(X.shape[0], bits.n_bits)]
+    return np.concatenate(parts) if parts else np.empty((0, len(form.bias)))
