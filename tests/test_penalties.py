@@ -1,6 +1,7 @@
 """Binary quantizer penalties against their formulas."""
 
 import math
+import re
 from functools import partial
 
 import numpy as np
@@ -34,7 +35,12 @@ def weights(rng):
     return torch.from_numpy(rng.standard_normal((9, 5)))
 
 
-@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=str)
+def name(quantizer):
+    """Without the addresses of functions, which are others in each process."""
+    return re.sub(r" at 0x\w+", "", str(quantizer))
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=name)
 class TestContract:
     def test_minima_are_at_plus_and_minus_alpha(self, quantizer):
         """Oracle: a fine grid; the value at the minima is 0 and 0 is a local maximum."""
