@@ -1,7 +1,12 @@
 """Fixtures shared by the test files."""
 
-import inspect
 import os
+
+# Before numpy and torch are loaded. The arrays of tests are small: a second thread makes them no
+# faster, waits for the first while others could work, and there may be several processes of tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import inspect
 import signal
 from pathlib import Path
 

@@ -41,13 +41,13 @@ def whole(fit: Callable[Given, Made]) -> Callable[Given, Made]:
             with _plain_torch(), needing_torch(), telling_callbacks(side, *args[:2]):
                 result = fit(side, *args, **kwargs)
             attributes = {n: v for n, v in vars(side).items() if n not in carried}
+            self.__dict__ = attributes  # here, since Ctrl-C can come between any two lines
         except BaseException as error:
             if any(kept is side for kept in getattr(error, "_fits_to_keep", ())):
                 self.__dict__ = side.__dict__
             else:
                 self.__dict__.update({n: v for n, v in vars(side).items() if n in carried})
             raise
-        self.__dict__ = attributes
         return self if result is side else result
 
     return cast("Callable[Given, Made]", fit_whole)

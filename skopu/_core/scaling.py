@@ -117,7 +117,7 @@ def apply_scaler(scaler, X):
 
 def _standardise(scaler, X):
     # What the scaler's own method does after a second validation, half of the time of a row.
-    X = X.copy()
+    X = X.astype(X.dtype if X.dtype.kind == "f" else np.float64)
     X -= scaler.mean_
     X /= scaler.scale_
     return X
