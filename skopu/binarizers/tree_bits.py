@@ -95,13 +95,17 @@ class LeafBits:
     def _trees(self):
         return [grown.tree_ for grown in self.forest.estimators_]
 
-    def sparse(self, X):
-        """Return codes as a CSR matrix (n, k), of as many ones a row as there are trees."""
+    def places(self, X):
+        """Return the bits that are 1, (n, t): a row's leaf in each of the trees."""
         # The forest's own method makes a job of each tree: one row then takes forty times as long.
         with np.errstate(over="ignore"):  # what is beyond float32 is beyond every cut
             X = (csr_matrix if issparse(X) else np.ascontiguousarray)(X, dtype=np.float32)
         leaves = np.stack([tree.apply(X) for tree in self._trees()])
-        places = self._bits[leaves + self._starts].T
+        return self._bits[leaves + self._starts].T
+
+    def sparse(self, X):
+        """Return codes as a CSR matrix (n, k), of as many ones a row as there are trees."""
+        places = self.places(X)
         ones = np.ones(places.size, dtype=np.uint8)
         starts = np.arange(len(places) + 1) * len(self._starts)
         return csr_matrix((ones, places.ravel(), starts), shape=(len(places), self.n_bits))
