@@ -71,13 +71,45 @@ def at_every_call(work):
 
 
 def test_tasks_end_whenever_ctrl_c_comes():
-    """Oracle: the clock."""
+    """Oracles: the clock, and the count of threads: none works on behind the caller's back."""
+    n_threads, left = threading.active_count(), []
 
     def work(tasks):
         for _ in tasks:
             time.sleep(1e-3)
 
-    assert at_every_call(lambda: run_tasks(work, range(4), 2)) > 50
+    def run():
+        try:
+            run_tasks(work, range(4), 2)
+        finally:
+            sys.setprofile(None)
+            left.append(threading.active_count() - n_threads)
+
+    assert at_every_call(run) > 50
+    assert not any(left)
+
+
+@pytest.mark.parametrize("n_started", [0, 1])
+def test_a_thread_that_cannot_be_started(n_started, monkeypatch):
+    """Oracle: the system's error, nobody left at work, and calls that go on afterwards."""
+    start, calls = threading.Thread.start, Meter().calls
+
+    def refuse(thread):
+        nonlocal n_started
+        if not n_started:
+            raise RuntimeError("can't start new thread")
+        n_started -= 1
+        start(thread)
+
+    n_threads = threading.active_count()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="start new"):
+            run_tasks(lambda tasks: [time.sleep(1e-3) for _ in tasks], range(4), 2)
+        with pytest.raises(RuntimeError, match="start new"):
+            calls.make(lambda: 7, 2.0, int)
+    assert threading.active_count() == n_threads
+    assert calls.make(lambda: 7, 2.0, int) == 7
 
 
 def test_calls_with_patience_end_whenever_ctrl_c_comes():

@@ -33,8 +33,8 @@ class DeviceCalls:
         errand = _Errand(ask, take_back)
         # An interruption within ``start`` can leave a thread that waits for this one for ever.
         with uninterrupted():
-            self._overdue = errand
             Thread(target=errand.run, name="skopu device", daemon=True).start()
+            self._overdue = errand
         try:
             errand.has_ended(timeout)
         finally:  # also when Ctrl-C ends the wait

@@ -48,10 +48,10 @@ def run_tasks(work, tasks, n_threads):
     outcomes = SimpleQueue()
     threads = [Thread(target=_report, args=(work, tasks, outcomes)) for _ in range(n_threads)]
     with Interrupts(one_at_a_time=True) as interrupts:
-        with interrupts.held():
-            for thread in threads:
-                thread.start()
         try:
+            with interrupts.held():
+                for thread in threads:
+                    thread.start()
             for _ in threads:
                 if (error := outcomes.get()) is not None:
                     raise error
@@ -59,7 +59,8 @@ def run_tasks(work, tasks, n_threads):
             tasks.clear()
             with interrupts.held():
                 for thread in threads:
-                    thread.join()
+                    if thread.ident is not None:  # the system may have refused to start it
+                        thread.join()
 
 
 def _report(work, tasks, outcomes):
