@@ -32,6 +32,14 @@ def rng():
 
 
 @pytest.fixture
+def default_handler():
+    """Ctrl-C as in a terminal: where the suite runs in the background, the signal is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def load_real():
     """Load a set from the data folder; skip, saying so, where there is none."""
     folder = os.environ.get("SKOPU_DATA")

@@ -24,19 +24,14 @@ from skopu._core.interrupts import Interrupts, restoring, uninterrupted
 from skopu.exceptions import InterruptedFitWarning
 
 # Ctrl-C in the callback of a weak reference is swallowed by Python itself, and the fit goes on.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.usefixtures("default_handler"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 # Interrupted fits of each kind. In the suite a few; before a release
 # SKOPU_INTERRUPTS=500 pytest tests/test_interrupts.py
 N_INTERRUPTS = int(os.environ.get("SKOPU_INTERRUPTS", "4"))
-
-
-@pytest.fixture(autouse=True)
-def default_handler():
-    """Ctrl-C as in a terminal: where the suite runs in the background, the signal is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 X, y = make_friedman1(60, n_features=5, random_state=0)

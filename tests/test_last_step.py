@@ -24,6 +24,7 @@ from skopu.kernel_ridge.alpha import Alpha
 
 # Ctrl-C in the callback of a weak reference is swallowed by Python itself, and the fit goes on.
 pytestmark = [
+    pytest.mark.usefixtures("default_handler"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer"),
 ]
@@ -35,14 +36,6 @@ CODES = rng.integers(0, 2, size=(90, 8)).astype(np.uint8)
 TARGETS = 1.0 * CODES[:, 0] * CODES[:, 1] - CODES[:, 2] + 0.1 * rng.standard_normal(len(CODES))
 LABELS = np.array(["no", "so", "yes"])[np.digitize(TARGETS, [-0.5, 0.3])]
 ROWS = 4.0 * CODES - 2 + rng.standard_normal(CODES.shape)
-
-
-@pytest.fixture(autouse=True)
-def default_handler():
-    """Ctrl-C as in a terminal: where the suite runs in the background, the signal is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def thirds(X, y):

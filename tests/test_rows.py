@@ -118,23 +118,26 @@ class TestDither:
         assert stats.kstest(first, "uniform").pvalue > 1e-4
 
 
+@pytest.mark.parametrize("n_copies", [1, 20])  # few rows of 64 columns are bisected together
 @pytest.mark.parametrize("n_rows", [1, 7, 64, 65, 300])
-def test_normal_quantiles_are_those_of_scikit_learn(n_rows):
+def test_normal_quantiles_are_those_of_scikit_learn(n_rows, n_copies):
     """Oracle: QuantileTransformer, clipped; with ties, constant columns, and values outside."""
     rng = np.random.default_rng(0)
     X = np.column_stack(
         [rng.standard_normal(200), rng.integers(0, 4, 200), np.full(200, 3.0), rng.random(200) ** 9]
     )
     new = np.vstack([X[: n_rows // 2], 1.5 * rng.standard_normal((n_rows - n_rows // 2, 4))])
+    X, new = np.tile(X, n_copies), np.tile(new, n_copies)
     found = fit_scaler("quantile", X, np.ones(200), seed=0).transform(new)
     theirs = QuantileTransformer(n_quantiles=200, output_distribution="normal").fit(X)
     expected = theirs.transform(new).clip(-3, 3)
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
-def test_quantiles_of_a_row_are_its_own():
+@pytest.mark.parametrize("n_columns", [5, 70])
+def test_quantiles_of_a_row_are_its_own(n_columns):
     """Oracle: the same row alone, to the last bit; few rows are looked up in another way."""
-    X = np.random.default_rng(0).standard_normal((300, 5))
+    X = np.random.default_rng(0).standard_normal((300, n_columns))
     scaler = fit_scaler("quantile", X[:200], np.ones(200), seed=0)
     alone = np.vstack([scaler.transform(X[i : i + 1]) for i in range(300)])
     np.testing.assert_array_equal(scaler.transform(X), alone)

@@ -13,6 +13,7 @@ from skopu.devices.meter import Meter
 from skopu.devices.threads import run_tasks
 
 pytestmark = [
+    pytest.mark.usefixtures("default_handler"),
     pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer"),
     # One that comes in a callback of the garbage collector is reported, and raised no further.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -21,13 +22,6 @@ pytestmark = [
 
 class StillWaiting(BaseException):
     """Longer than any of the work takes."""
-
-
-@pytest.fixture(autouse=True)
-def own_handler():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def raised_at(number, work):
