@@ -25,9 +25,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 from tqdm import tqdm
 from uci.ranks import mean_ranks
+from uci.sets import load
 
 from skopu import CrossFittedOPUClassifier, CrossFittedOPURegressor
-from skopu.comparison.problems import REGRESSION, Problem, load_named
 from skopu.comparison.runner import split_problem
 
 SETS = (
@@ -35,17 +35,6 @@ SETS = (
     "german,autompg,concrete,machine,parkinsons,pol,pumadyn32nm,servo,skillcraft,stock,wine"
 )
 METHODS = "Cross-fitted; Cross-fitted, no trees; kernel; boosting; CatBoost"
-
-
-def load(folder, name, max_rows):
-    """Return a set of the subfolder ``more``, or else one of the papers."""
-    path = Path(folder, "more", f"{name}.npz")
-    if not path.exists():
-        return load_named(name, folder, max_rows)
-    with np.load(path) as arrays:
-        X, y = (arrays[key].astype(np.float64) for key in ("X", "y"))
-    rows = np.random.default_rng(0).permutation(len(y))[:max_rows]
-    return Problem(name, X[rows], y[rows], REGRESSION)
 
 
 def tuned_kernel(y, n_columns):
@@ -76,7 +65,7 @@ def make(method, y, n_columns, seed, max_iter):
 
 def measure(name, method, seed, options):
     """Return the entry of one fit."""
-    parts = split_problem(load(options.data, name, options.max_rows), seed)
+    parts = split_problem(load(name, options.data, options.max_rows), seed)
     model = make(method, parts.y, parts.X.shape[1], seed, options.max_iter)
     found = np.ravel(model.fit(parts.X, parts.y).predict(parts.X_test))
     error = mean_error(found, parts.y_test)

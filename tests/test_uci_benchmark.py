@@ -136,6 +136,42 @@ def test_mean_ranks_are_those_of_scipy(from_folder):
     assert critical_difference(5, 30) == pytest.approx(2.728 * np.sqrt(1 / 6), abs=1e-3)
 
 
+@pytest.mark.parametrize("folder", ["", "more"])
+def test_sets_of_ones_own_take_part(tmp_path, folder):
+    """Oracle: the arrays written; a set of labels and one of numbers, in tables of their own."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 2))
+    (tmp_path / folder).mkdir(exist_ok=True)
+    np.savez(tmp_path / folder / "signs.npz", X=X, y=(X[:, 0] > 0).astype(int))
+    np.savez(tmp_path / folder / "sums.npz", X=X, y=X.sum(axis=1))
+    path = tmp_path / "uci.jsonl"
+    options = ("--data", tmp_path, "--sets", "signs,sums", "--seeds", 0, "--methods", "boosting")
+    call("run.py", path, *options, "--n-jobs", 1)
+    tables = call("report.py", path, *options)
+    headers = [line for line in tables.splitlines() if line.startswith("| method |")]
+    assert headers == ["| method | sums |", "| method | signs |"]
+
+
+def test_rows_of_a_set_in_a_file_are_those_of_the_protocol(from_folder, tmp_path):
+    """Oracle: the permutation that the protocol names; labels by their numbers in order."""
+    y = np.array([7, 3, 7, 3, 5])
+    np.savez(tmp_path / "mine.npz", X=np.arange(10.0).reshape(5, 2), y=y)
+    problem = from_folder("sets").load("mine", tmp_path, max_rows=4)
+    rows = np.random.default_rng(0).permutation(5)[:4]
+    np.testing.assert_array_equal(problem.X[:, 0], 2 * rows)
+    np.testing.assert_array_equal(problem.y, np.searchsorted([3, 5, 7], y[rows]))
+    assert problem.is_classification
+
+
+def test_a_set_that_is_nowhere_ends_with_one_line(tmp_path):
+    """Oracle: the message; it names the set, the file that is missing and the sets known."""
+    command = [sys.executable, str(FOLDER / "run.py"), "--sets", "bostom", "--data", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert all(part in done.stderr for part in ("'bostom'", str(tmp_path), "boston"))
+
+
 def test_shards_are_all_of_the_run(from_folder):
     """Oracle: the product of sets, methods and seeds; each fit is in one shard."""
     run = from_folder("run")

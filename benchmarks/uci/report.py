@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 from methods import BINARIZATIONS, METHODS, PEERS, SUPERVISED
 from ranks import draw_ranks, mean_ranks
-from run import make_parser, read_records, resolve
-from sets import CLASSIFICATION_SETS
+from run import load_all, make_parser, read_records, resolve
 
 from skopu.comparison.figure import draw
-from skopu.comparison.problems import load_named
 from skopu.comparison.report import format_error, remarks, summarise
 
 
@@ -26,9 +24,9 @@ def main(argv=None):
     records = [r for r in read_records(options) if r.problem in sets and r.split in seeds]
     present = {record.method for record in records if record.error is not None}
     methods = {n: METHODS[n] for n in METHODS if n in present and n in options.methods}
-    problems = [load_named(name, options.data, options.max_rows) for name in options.sets]
+    problems = load_all(options)
     summaries = summarise(problems, methods, records, len(options.seeds))
-    tables = list(_tables(options.sets, methods, summaries))
+    tables = list(_tables(problems, methods, summaries))
     claims = list(_claims(options.sets, summaries))
     print(*map(markdown, tables), "\n".join(claims), sep="\n\n")
     print(*(f"Note: {remark}" for remark in remarks(summaries)), sep="\n", file=sys.stderr)
@@ -39,10 +37,11 @@ def main(argv=None):
         _save(Path(options.figures), problems, methods, summaries)
 
 
-def _tables(sets, methods, summaries):
+def _tables(problems, methods, summaries):
     """Yield tables as (title, rows), the first row being the header."""
+    sets = [problem.name for problem in problems]
     for title, is_classification in (("Regression", False), ("Classification", True)):
-        names = [n for n in sets if (n in CLASSIFICATION_SETS) == is_classification]
+        names = [p.name for p in problems if p.is_classification == is_classification]
         if names:
             yield title, list(_error_rows(names, methods, summaries))
     without = [name for name in PEERS if name != "gp"]

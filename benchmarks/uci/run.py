@@ -11,6 +11,7 @@ where they are installed (``pip install skopu[peers]``).
     SKOPU_DATA=folder python benchmarks/uci/run.py --quick       # five small sets, one seed
     SKOPU_DATA=folder python benchmarks/uci/run.py --n-candidates 10     # random search
     SKOPU_DATA=folder python benchmarks/uci/run.py --max-rows 0 --sets eeg,protein,credit
+    python benchmarks/uci/run.py --data folder --sets mine       # arrays X and y of mine.npz
     python benchmarks/uci/report.py uci.jsonl --figures folder   # tables and figures
 
 Parts of a run, on several machines or one after another; their files may be joined by ``cat``:
@@ -34,11 +35,11 @@ import numpy as np
 from costs import describe, measured_seconds, price, table
 from methods import METHODS
 from results import Results
-from sets import SETS, SMALL_SETS
+from sets import SETS, SMALL_SETS, load
 from tqdm import tqdm
 
 from skopu.comparison.methods import Settings
-from skopu.comparison.problems import MAX_ROWS, load_named
+from skopu.comparison.problems import MAX_ROWS, InputError
 from skopu.comparison.runner import run
 
 QUICK = Settings(max_iter=500)
@@ -46,7 +47,7 @@ QUICK = Settings(max_iter=500)
 
 def main(argv=None):
     options = resolve(make_parser(__doc__), argv)
-    problems = [load_named(name, options.data, options.max_rows) for name in options.sets]
+    problems = load_all(options)
     if options.estimate:
         print(table(estimate(problems, options)))
         return
@@ -65,6 +66,14 @@ def main(argv=None):
                 results.append(record)
                 bar.set_postfix_str(f"{record.method} on {record.problem}", refresh=False)
                 bar.update()
+
+
+def load_all(options):
+    """Return the data sets that are asked for; end with one line if one cannot be found."""
+    try:
+        return [load(name, options.data, options.max_rows) for name in options.sets]
+    except InputError as error:
+        sys.exit(str(error))
 
 
 def make(problems, methods, settings, wanted, options):
