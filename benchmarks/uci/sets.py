@@ -12,7 +12,6 @@ from skopu.comparison.problems import (
     Problem,
     load_named,
 )
-from skopu.datasets import list_datasets
 
 SETS = ("boston", "energy", "yacht", "airfoil", "powerplant", "naval", "protein")
 SETS += ("eeg", "mocap", "mocap@user2", "miniboo", "credit", "german")
@@ -25,14 +24,14 @@ def load(name, folder, max_rows=MAX_ROWS):
     Parameters
     ----------
     name : str
-        Of the papers (``skopu.datasets``), or of a file ``name.npz``: a target of floats is a
-        regression, one of whole numbers their classes.
+        One of ``SETS``, or of a file ``name.npz``: a target of floats is a regression, one of
+        whole numbers their classes.
     folder : str or None
         Where the files are; sets of one's own may be in its subfolder ``more``.
     max_rows : int or None, default=3000
         Rows kept, the first of ``default_rng(0).permutation(n)``; None: all.
     """
-    if name.partition("@")[0] in list_datasets():
+    if name in SETS:
         return load_named(name, folder, max_rows)
     with np.load(_find(name, folder)) as arrays:
         X, y = arrays["X"].astype(np.float64), arrays["y"]
@@ -51,6 +50,6 @@ def _find(name, folder):
         if path.exists():
             return path
     raise InputError(
-        f"{name!r} is no set of the papers ({', '.join(list_datasets())}), and there is neither "
+        f"{name!r} is no set of the papers ({', '.join(SETS)}), and there is neither "
         f"{paths[0]} nor {paths[1]}, a file with arrays X and y."
     )
