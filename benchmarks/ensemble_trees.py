@@ -1,7 +1,7 @@
 """What trees add to a cross-fitted ensemble: errors and mean ranks over many sets.
 
-The ensemble with and without trees, kernel ridge (tuned), boosting and, if they are installed,
-CatBoost, on every set that is found: those of the papers, and any regression set of arrays X and y
+The ensemble, without the codes of trees and without columns weighed by them, kernel ridge (tuned),
+boosting and, if it is installed, CatBoost, on every set that is found: those of the papers, and any regression set of arrays X and y
 in the subfolder ``more`` of the data folder. Protocol as in ``protocol``. Fits are appended to a
 file as they end, so that a run that was cut goes on:
 
@@ -34,7 +34,14 @@ SETS = (
     "boston,energy,yacht,powerplant,protein,naval,airfoil,eeg,mocap,mocap@user2,miniboo,credit,"
     "german,autompg,concrete,machine,parkinsons,pol,pumadyn32nm,servo,skillcraft,stock,wine"
 )
-METHODS = "Cross-fitted; Cross-fitted, no trees; kernel; boosting; CatBoost"
+METHODS = (
+    "Cross-fitted; Cross-fitted, no trees; Cross-fitted, no relevance; kernel; boosting; CatBoost"
+)
+VARIANTS = {
+    "Cross-fitted": {},
+    "Cross-fitted, no trees": {"trees": False},
+    "Cross-fitted, no relevance": {"scaler": "both"},
+}
 
 
 def tuned_kernel(y, n_columns):
@@ -49,10 +56,9 @@ def tuned_kernel(y, n_columns):
 def make(method, y, n_columns, seed, max_iter):
     """Return an estimator with default settings."""
     classes = is_classification(y)
-    if method.startswith("Cross-fitted"):
+    if method in VARIANTS:
         model = CrossFittedOPUClassifier if classes else CrossFittedOPURegressor
-        trees = "auto" if method == "Cross-fitted" else False
-        return model(trees=trees, max_iter=max_iter or "auto", random_state=seed)
+        return model(**VARIANTS[method], max_iter=max_iter or "auto", random_state=seed)
     if method == "kernel":
         return tuned_kernel(y, n_columns)
     if method == "boosting":

@@ -26,6 +26,7 @@ from skopu.cross_fitted.averaging import greedy_average
 from skopu.cross_fitted.directions import few_directions
 from skopu.cross_fitted.folds import assign_folds
 from skopu.cross_fitted.readouts import ALPHAS, Codes, GroupReadouts
+from skopu.cross_fitted.scalings import Scaling
 from skopu.cross_fitted.selection import Candidate, Selector
 from skopu.cross_fitted.training import STRENGTHS, train_fold_models
 from skopu.cross_fitted.trees import (
@@ -203,7 +204,9 @@ def test_collapsed_readouts_equal_kernel_ridge_of_all_encoders(diabetes):
     folds = assign_folds(len(X), 2, None, 0)
     settings = CrossFittedOPURegressor(**SMALL)
     weights = ones(len(X))
-    models = train_fold_models([X], targets, weights, folds, STRENGTHS, 5, settings, seed=0)
+    models = train_fold_models(
+        [Scaling("standard", 0, X)], targets, weights, folds, STRENGTHS, 5, settings, seed=0
+    )
     selector = Selector([X], models, targets, targets, weights, folds, 2, 0)
     group, alpha, shares = ((0, 0), (0, 3)), 1e-4, np.array([1.0])
     readouts = {group: GroupReadouts(selector.codes, group, targets, weights, folds, 0)}
@@ -243,8 +246,12 @@ def test_bad_strengths_are_given_up(diabetes):
     targets = ((y - y.mean()) / y.std())[:, None]
     folds, weights = assign_folds(len(X), 2, None, 0), ones(len(X))
     settings = CrossFittedOPURegressor(**SMALL)
-    few = train_fold_models([10 * X], targets, weights, folds, STRENGTHS, 3, settings, seed=0)
-    every = train_fold_models([10 * X], targets, weights, folds, STRENGTHS, 5, settings, seed=0)
+    few, every = (
+        train_fold_models(
+            [Scaling("standard", 0, 10 * X)], targets, weights, folds, STRENGTHS, n, settings, 0
+        )
+        for n in (3, 5)
+    )
     assert few.strengths.shape == (1, 3)
     kept = few.strengths[0]
     np.testing.assert_allclose(few.coef, every.coef[:, :, kept], atol=1e-4)
@@ -253,7 +260,8 @@ def test_bad_strengths_are_given_up(diabetes):
 
 def fold_models(targets, folds):
     settings = CrossFittedOPURegressor(n_bits=3, max_iter=5)
-    return train_fold_models([P], targets, WEIGHTS, folds, STRENGTHS[:1], 1, settings, seed=0)
+    scalings = [Scaling("standard", 0, P)]
+    return train_fold_models(scalings, targets, WEIGHTS, folds, STRENGTHS[:1], 1, settings, seed=0)
 
 
 def test_encoders_do_not_see_the_rows_held_out():

@@ -68,7 +68,7 @@ class Answers:
         features : dict of int to OPURandomFeatures
             Fitted, for codes of each length.
         copies : list of {ndarray, CSR matrix} of shape (n, d)
-            The rows in each scaling.
+            The rows by each scaler.
         report : callable
             Given the passes of each part.
         """

@@ -17,11 +17,12 @@ from skopu._core.parameters import COUNT, POSITIVE, TRAINING
 from skopu._core.parts import PartsMixin, resolve_part
 from skopu._core.places import find_place
 from skopu._core.rows import merge_repeated_rows
-from skopu._core.scaling import apply_scaler, fit_scaler
+from skopu._core.scaling import apply_scaler
 from skopu._core.validation import HasMethods, StrOptions, validate_data
 from skopu.cross_fitted.directions import few_directions
 from skopu.cross_fitted.folds import assign_folds, assign_groups
 from skopu.cross_fitted.importances import importances
+from skopu.cross_fitted.scalings import fit_scalers, make_scalings, names_of
 from skopu.cross_fitted.selection import Selector
 from skopu.cross_fitted.through_device import (
     answers_for,
@@ -68,7 +69,7 @@ class CrossFitted(PartsMixin, Documented):
         "n_bits": COUNT,
         "cv": ["cv_object"],
         "n_best": COUNT,
-        "scaler": [StrOptions({"auto", "both", "standard", "quantile"})],
+        "scaler": [StrOptions({"auto", "both", "standard", "quantile", "relevance"})],
         "learning_rate": POSITIVE,
         "max_iter": [*COUNT, StrOptions({"auto"})],
         "batch_size": [*COUNT, StrOptions({"auto"})],
@@ -130,7 +131,7 @@ class CrossFitted(PartsMixin, Documented):
                 if job.trained is None:
                     job.trained = self._train(X, Y, weights, folds, job, device)
             selector, selection, scalers, _ = job.trained
-            self._keep(selection, selector.models, scalers, self._scaler_names(X))
+            self._keep(selection, selector.models, scalers)
             self.feature_importances_ = importances(selector.codes.copies, self, Y, weights)
             found = HeldOut(kept, weights, selection.predictions, folds, groups)
             return found if device is None else self._go_through_device(device, job, found)
@@ -140,22 +141,22 @@ class CrossFitted(PartsMixin, Documented):
         # torch is loaded by the first fit, not by importing the package.
         from skopu.cross_fitted.training import STRENGTHS, train_fold_models
 
-        names, seeds = self._scaler_names(X), job.seeds
-        scalers = [fit_scaler(name, X, weights, seeds[0]) for name in names]
-        copies = [apply_scaler(scaler, X) for scaler in scalers]
+        names, seeds = names_of(self.scaler, X), job.seeds
+        scalers, copies = fit_scalers(names, X, weights, seeds[0])
         targets = few_directions(Y, weights, seeds[3])
-        models = job.models
-        if models is None:
-            models = train_fold_models(
-                copies, targets, weights, folds, STRENGTHS, self.n_best, self, seeds[2]
-            )
-        if not models.was_cut:
-            job.models, self._unfinished = models, job
-        rows, place = (targets, Y, weights, folds), find_place(self.torch_device)
-        selector = Selector(copies, models, *rows, self.n_best, seeds[3], place)
         bits, kinds = {}, KINDS if device is None else splits_for(device)
         if self._takes_trees(X):
             bits = grow(copies[0], targets, weights, folds, kinds, seeds[3])
+        models, rows = job.models, (targets, weights, folds)
+        if models is None:
+            scalings = make_scalings(names, copies, *rows, bits, seeds[3])
+            models = train_fold_models(scalings, *rows, STRENGTHS, self.n_best, self, seeds[2])
+        if not models.was_cut:
+            job.models, self._unfinished = models, job
+        place = find_place(self.torch_device)
+        selector = Selector(
+            copies, models, targets, Y, weights, folds, self.n_best, seeds[3], place
+        )
         selection = selector.select(bits if device is None else {}, self.verbose)
         return selector, selection, scalers, bits
 
@@ -211,18 +212,14 @@ class CrossFitted(PartsMixin, Documented):
             )
         return folds
 
-    def _scaler_names(self, X):
-        if self.scaler == "auto":
-            return ["standard"] if issparse(X) else ["standard", "quantile"]
-        return ["standard", "quantile"] if self.scaler == "both" else [self.scaler]
-
-    def _keep(self, selection, models, scalers, names):
+    def _keep(self, selection, models, scalers):
         """Set the fitted attributes."""
         from skopu.cross_fitted.training import STRENGTHS
 
         used = tuple(selection.encoders.T)
         self.scalers_ = scalers
-        self.encoder_scaler_ = selection.encoders[:, 1]
+        scalings = models.scalings
+        self.encoder_scaler_ = np.array([s.scaler for s in scalings])[selection.encoders[:, 1]]
         self.encoder_coef_, self.encoder_intercept_ = models.coef[used], models.intercept[used]
         self.bias_, (_, self.linear_, self.pairs_) = selection.bias, selection.form
         self._fold_forms_, self._optical_, self.n_passes_ = selection.folds, None, 0
@@ -232,7 +229,10 @@ class CrossFitted(PartsMixin, Documented):
         columns = dict(selection.candidates)
         members = columns.pop("members")
         columns["encoders"] = [
-            [{"scaler": names[s], **STRENGTHS[models.strengths[s, c]]._asdict()} for s, c in group]
+            [
+                {"scaler": scalings[s].name, **STRENGTHS[models.strengths[s, c]]._asdict()}
+                for s, c in group
+            ]
             for group in members
         ]
         self.candidates_ = columns
@@ -259,7 +259,7 @@ class CrossFitted(PartsMixin, Documented):
         return expit(logits)
 
     def _copies(self, X):
-        """Return X, validated, in each scaling."""
+        """Return X, validated, by each scaler."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
         return [apply_scaler(scaler, X) for scaler in self.scalers_]

@@ -31,8 +31,8 @@ class CrossFittedOPUClassifier(GroupedFit, LabelFit, ProbabilisticClassifier, Cr
     n_best : int, default=3
         Encoders of each fold whose codes a readout shares, and strengths of each scaling that
         are trained to the end.
-    scaler : {"auto", "both", "standard", "quantile"}, default="auto"
-        Scaling of the inputs. "auto": both, or "standard" for sparse X.
+    scaler : {"auto", "both", "standard", "quantile", "relevance"}, default="auto"
+        Scaling of the inputs, as in :class:`CrossFittedOPURegressor`.
     learning_rate : float, default=0.05
         First learning rate of encoders and forms (Adam, cosine decay to a thousandth).
     max_iter : int or "auto", default="auto"

@@ -36,7 +36,7 @@ def fold_forms(selector, candidates, shares, readouts, encoders):
     readouts : dict of tuple to GroupReadouts
         By the members of the group.
     encoders : ndarray of shape (E, 3)
-        Fold, scaler and strength of each encoder in use.
+        Fold, scaling and strength of each encoder in use.
     """
     n_outputs = selector.Y.shape[1]
     bias, totals = np.zeros((selector.n_folds, n_outputs)), {}

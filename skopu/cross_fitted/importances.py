@@ -10,7 +10,7 @@ from skopu.forms.quadratic import QuadraticForm
 
 
 def importances(copies, model, Y, weights):
-    """Return the importances (d,): a step of one standard deviation in each scaling at once.
+    """Return the importances (d,): a step of one standard deviation of each scaler's at once.
 
     Steps of trees have no gradient. They add the variance of what they predict, which is a
     straight line's mean squared gradient, by the gains of their splits.
@@ -18,7 +18,7 @@ def importances(copies, model, Y, weights):
     Parameters
     ----------
     copies : list of {ndarray, CSR matrix} of shape (n, d)
-        The training rows in each scaling.
+        The training rows by each scaler.
     model : CrossFitted
         With its forms.
     Y : ndarray of shape (n, q)

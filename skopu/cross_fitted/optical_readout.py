@@ -45,7 +45,7 @@ class OpticalReadout(NamedTuple):
     error: float
 
     def outputs(self, copies):
-        """Return predictions (n, q) of rows in each scaling; a pass a code and draw."""
+        """Return predictions (n, q) of rows by each scaler; a pass a code and draw."""
         total = np.tile(self.intercept, (copies[0].shape[0], 1))
         for code, rows, Phi in self._ask(copies):
             total[rows] += Phi @ self.coef[code]

@@ -23,7 +23,7 @@ class Codes:
     Parameters
     ----------
     copies : list of {ndarray, CSR matrix} of shape (n, d)
-        The inputs in each scaling.
+        The inputs by each scaler.
     models : FoldModels
     place : Host, default=HOST
         Where they are computed.
@@ -34,12 +34,12 @@ class Codes:
         self.copies, self._place = copies, place
         if place.is_card:
             self._inputs = [X if issparse(X) else place.put(X, "float64") for X in copies]
-        n_folds, n_scalers, n_strengths, n_bits, _ = models.coef.shape
-        n_values = copies[0].shape[0] * n_bits * n_folds * n_scalers * n_strengths
+        n_folds, n_scalings, n_strengths, n_bits, _ = models.coef.shape
+        n_values = copies[0].shape[0] * n_bits * n_folds * n_scalings * n_strengths
         self._keeps = n_values <= _MAX_KEPT_VALUES
 
     def of(self, fold, net, rows=slice(None)):
-        """Return the codes (m, k) of rows by an encoder, (scaler, strength) of a fold, an array."""
+        """Return the codes (m, k), an array, of rows by a fold's encoder (scaling, strength)."""
         return to_host(self.there(fold, net, rows, "float64"))
 
     def there(self, fold, net, rows, dtype):
@@ -52,7 +52,8 @@ class Codes:
         return self._place.cast(rows_of(self._kept[index], rows), dtype)
 
     def _compute(self, index, rows):
-        place, X = self._place, rows_of(self._inputs[index[1]], rows)
+        place, inputs = self._place, self._inputs[self._models.scalings[index[1]].scaler]
+        X = rows_of(inputs, rows)
         W, b = self._models.coef[index], self._models.intercept[index]
         if issparse(X):
             logits = place.put(safe_sparse_dot(X, W.T, dense_output=True) + b)
@@ -70,7 +71,7 @@ class GroupKernel:
     codes : Codes
     folds : sequence of int
         Whose encoders take part.
-    members : sequence of (scaler, strength)
+    members : sequence of (scaling, strength)
     dtype : str
     """
 
@@ -97,7 +98,7 @@ class GroupReadouts:
     Parameters
     ----------
     codes : Codes
-    members : sequence of (scaler, strength)
+    members : sequence of (scaling, strength)
     Y : ndarray of shape (n, q)
     weights : ndarray of shape (n,)
     folds : ndarray of shape (n,)

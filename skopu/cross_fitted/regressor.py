@@ -25,9 +25,9 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
     1. For each of K folds (4 or 8), each scaling of the inputs and each of five strengths of
        penalties and variance price (:math:`\kappa`), an encoder is trained with a free form on
        the fold's training part, by the exact loss of
-       :class:`SupervisedBinarizer(gradient="exact") <SupervisedBinarizer>`: 10 K models side by
-       side. After a quarter of the run, all but the ``n_best`` strengths of each scaling are
-       given up. More than eight outputs are trained in eight directions.
+       :class:`SupervisedBinarizer(gradient="exact") <SupervisedBinarizer>`: 15 K models side by
+       side. After a quarter of the run, all but the better two scalings and the ``n_best``
+       strengths of each are given up. More than eight outputs are trained in eight directions.
     2. New readouts for the codes of the ``n_best`` best encoders together: kernel ridge with
        the sum of their kernels (a sum of kernels is a concatenation of features: several
        codes through one device), its alpha searched for among powers of a thousand, judged on
@@ -56,9 +56,13 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
     n_best : int, default=3
         Encoders of each fold whose codes a readout shares, and strengths of each scaling that
         are trained to the end.
-    scaler : {"auto", "both", "standard", "quantile"}, default="auto"
-        Scaling of the inputs, as in :class:`SupervisedBinarizer`; "both" trains encoders for
-        each and lets the selection decide. "auto": both, or "standard" for sparse X.
+    scaler : {"auto", "both", "standard", "quantile", "relevance"}, default="auto"
+        Scaling of the inputs: "standard" and "quantile" as in :class:`SupervisedBinarizer`;
+        "relevance" is "standard" with each column multiplied by the root of its share in what a
+        forest explains, relative to the largest share. A forest is grown in each fold on the rows
+        that it does not hold out. "both" trains encoders for the first two and lets the selection
+        decide, "auto" for all three, of which the better two go on. For sparse X "auto" is
+        "standard"; below 100 different rows it is "both".
     learning_rate : float, default=0.05
         First learning rate of encoders and forms (Adam, cosine decay to a thousandth).
     max_iter : int or "auto", default="auto"
@@ -96,7 +100,7 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
     Attributes
     ----------
     scalers_ : list of transformers
-        The fitted scalings of the inputs.
+        The fitted scalers of the inputs; weights of columns are in ``encoder_coef_``.
     encoder_scaler_ : ndarray of shape (n_encoders,)
         Which of them each encoder in use takes.
     encoder_coef_ : ndarray of shape (n_encoders, n_bits, n_features)
@@ -111,12 +115,13 @@ class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitte
         :math:`Q_0` of each, symmetric with zero diagonal.
     feature_importances_ : ndarray of shape (n_features,)
         Mean over training rows (at most 512) of the squared gradient of the prediction, in
-        standard deviations of the target for a step of one in each scaling of the column; summed
-        over outputs. Trees add the variance of what they predict, by the gains of their splits.
+        standard deviations of the target for a step of one in what each scaler makes of the
+        column; summed over outputs. Trees add the variance of what they predict, by the gains of
+        their splits.
     candidates_ : dict of lists
         What was chosen from, as columns for ``pandas.DataFrame``: kind ("net", "ridge", or one of
         trees),
-        encoders (their scaler and strengths), alpha (relative to the trace of the kernel),
+        encoders (their scaling and strengths), alpha (relative to the trace of the kernel),
         error (mean squared error of rows left out, standardised targets) and share in the
         average.
     validation_error_ : float

@@ -18,7 +18,7 @@ class Selection(NamedTuple):
     Attributes
     ----------
     encoders : ndarray of shape (E, 3)
-        Fold, scaler and strength of each encoder in use, the strength by its place among those
+        Fold, scaling and strength of each encoder in use, the strength by its place among those
         that are left.
     form : QuadraticForm
         Of these encoders, (E, ...); their biases are zero.
@@ -61,6 +61,7 @@ class Selector:
     Parameters
     ----------
     copies : list of {ndarray, CSR matrix} of shape (n, d)
+        The rows by each scaler.
     models : FoldModels
     targets : ndarray of shape (n, q')
         What the models were trained on.
@@ -81,14 +82,14 @@ class Selector:
         self.Y, self.weights, self.folds = Y, weights, folds
         self.n_best, self.seed = n_best, seed
         self.codes = Codes(copies, models, place)
-        self.n_folds, self.n_scalers, self.n_strengths = models.coef.shape[:3]
+        self.n_folds, self.n_scalings, self.n_strengths = models.coef.shape[:3]
 
     def select(self, bits, verbose=0):
         """Return the ``Selection``, of encoders and of the bits of trees, by kind and fold."""
         # Loaded here, so that importing the package stays light.
         from tqdm.auto import tqdm
 
-        nets = [(s, c) for s in range(self.n_scalers) for c in range(self.n_strengths)]
+        nets = [(s, c) for s in range(self.n_scalings) for c in range(self.n_strengths)]
         values = [self.net_predictions(net) for net in nets]
         errors = [self.error_of(predictions, self.targets) for predictions in values]
         candidates = []
@@ -151,11 +152,11 @@ class Selector:
         return out
 
     def _groups(self, nets, errors):
-        """Return the best nets: of all together, and of each scaler."""
+        """Return the best nets: of all together, and of each scaling."""
         ranked = [nets[i] for i in np.argsort(errors, kind="stable")]
         groups = [tuple(sorted(ranked[: self.n_best]))]
-        for scaler in range(self.n_scalers):
-            best = [net for net in ranked if net[0] == scaler][: self.n_best]
+        for scaling in range(self.n_scalings):
+            best = [net for net in ranked if net[0] == scaling][: self.n_best]
             groups.append(tuple(sorted(best)))
         return list(dict.fromkeys(groups))
 

@@ -20,7 +20,7 @@ class EncoderCode(NamedTuple):
     fold : int
         Whose rows it has not seen.
     scaler : int
-        Which scaling of the inputs it takes.
+        Which of the scalers it takes.
     W : ndarray of shape (k, d)
     b : ndarray of shape (k,)
     thresholds : ndarray of shape (S, k) or (1, 1)
@@ -39,7 +39,7 @@ class EncoderCode(NamedTuple):
         return len(self.b)
 
     def probabilities(self, copies, rows):
-        """Return bit probabilities (m, k) of rows, given in each scaling."""
+        """Return bit probabilities (m, k) of rows, given by each scaler."""
         logits = safe_sparse_dot(copies[self.scaler][rows], self.W.T, dense_output=True) + self.b
         return expit(logits, out=logits)
 
@@ -58,7 +58,7 @@ class SplitCode(NamedTuple):
         return self.bits.n_bits
 
     def probabilities(self, copies, rows):
-        """Return bits (m, k) of rows as numbers; the splits are in the first scaling."""
+        """Return bits (m, k) of rows as numbers; the splits are in what the first scaler makes."""
         return self.bits.dense(copies[0][rows]).astype(np.float64)
 
 
@@ -81,7 +81,7 @@ def choose_codes(selector, trees, n_codes, factor, thresholds):
         Of logits, see ``sharpness``.
     thresholds : ndarray of shape (n_codes, S, k) or (n_codes, 1, 1)
     """
-    nets = [(s, c) for s in range(selector.n_scalers) for c in range(selector.n_strengths)]
+    nets = [(s, c) for s in range(selector.n_scalings) for c in range(selector.n_strengths)]
     shown = [_own_predictions(selector, net, factor, thresholds[0]) for net in nets]
     if trees is not None and selector.is_direct:
         found = trees.search(selector.error_of)
@@ -149,4 +149,4 @@ def _code(selector, trees, fold, net, factor, thresholds):
         return SplitCode(fold, trees.codes.bits[fold])
     index, models = (fold, *net), selector.models
     W, b = factor * models.coef[index], factor * models.intercept[index]
-    return EncoderCode(fold, net[0], W, b, thresholds)
+    return EncoderCode(fold, models.scalings[net[0]].scaler, W, b, thresholds)
