@@ -1,9 +1,9 @@
 """What trees add to a cross-fitted ensemble: errors and mean ranks over many sets.
 
 The ensemble, without the codes of trees and without columns weighed by them, kernel ridge (tuned),
-boosting and, if it is installed, CatBoost, on every set that is found: those of the papers, and any regression set of arrays X and y
-in the subfolder ``more`` of the data folder. Protocol as in ``protocol``. Fits are appended to a
-file as they end, so that a run that was cut goes on:
+boosting and, if it is installed, CatBoost, on every set that is found: those of the papers, and
+any regression set of arrays X and y in the subfolder ``more`` of the data folder. Protocol as in
+``protocol``. Fits are appended to a file as they end, so that a run that was cut goes on:
 
     SKOPU_DATA=folder python benchmarks/ensemble_trees.py                  # 23 sets, 3 seeds, hours
     SKOPU_DATA=folder python benchmarks/ensemble_trees.py --sets wine,boston --max-rows 600
@@ -34,14 +34,12 @@ SETS = (
     "boston,energy,yacht,powerplant,protein,naval,airfoil,eeg,mocap,mocap@user2,miniboo,credit,"
     "german,autompg,concrete,machine,parkinsons,pol,pumadyn32nm,servo,skillcraft,stock,wine"
 )
-METHODS = (
-    "Cross-fitted; Cross-fitted, no trees; Cross-fitted, no relevance; kernel; boosting; CatBoost"
-)
 VARIANTS = {
     "Cross-fitted": {},
     "Cross-fitted, no trees": {"trees": False},
     "Cross-fitted, no relevance": {"scaler": "both"},
 }
+METHODS = "; ".join([*VARIANTS, "kernel", "boosting", "CatBoost"])
 
 
 def tuned_kernel(y, n_columns):
