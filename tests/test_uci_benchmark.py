@@ -152,6 +152,12 @@ def test_sets_of_ones_own_take_part(tmp_path, folder):
     assert headers == ["| method | sums |", "| method | signs |"]
 
 
+def test_a_method_without_an_error_is_no_error_of_the_report(from_folder):
+    """Oracle: by hand; nothing over nothing is level, anything over nothing is beyond measure."""
+    over = from_folder("report")._over
+    assert [over(*pair) for pair in ((3, 2), (0, 2), (0, 0), (1, 0))] == [1.5, 0, 1, np.inf]
+
+
 def test_rows_of_a_set_in_a_file_are_those_of_the_protocol(from_folder, tmp_path):
     """Oracle: the permutation that the protocol names; labels by their numbers in order."""
     y = np.array([7, 3, 7, 3, 5])

@@ -118,12 +118,13 @@ def _claims(sets, summaries):
         for problem in sets:
             rivals = [found[problem, o] for o in others if (problem, o) in found]
             if rivals and (problem, name) in found and found[problem, name] >= min(rivals):
-                lost.append(f"{problem} ({found[problem, name] / min(rivals):.3f} times the best)")
+                times = _over(found[problem, name], min(rivals))
+                lost.append(f"{problem} ({times:.3f} times the best)")
         where = ", ".join(lost) or "no set"
         yield f"{METHODS[name].label} against other binarizations: loses on {where}."
     for rival in ("kernel-ridge", "kernel-ridge-average", "gp"):
         ratios = {
-            problem: found[problem, "cross-fitted"] / found[problem, rival]
+            problem: _over(found[problem, "cross-fitted"], found[problem, rival])
             for problem in sets
             if (problem, rival) in found and (problem, "cross-fitted") in found
         }
@@ -134,6 +135,13 @@ def _claims(sets, summaries):
                 f"{sum(r < 1 for r in ratios.values())} of {len(ratios)} sets, at most "
                 f"{ratios[worst]:.3f} ({worst})."
             )
+
+
+def _over(error, other):
+    """Return the ratio of two errors, of which the second may be none at all."""
+    if other == 0:
+        return 1.0 if error == 0 else np.inf
+    return error / other
 
 
 def _save(folder, problems, methods, summaries):
