@@ -14,12 +14,13 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 HERE = Path(__file__).parent
 DOC = HERE.parent / "doc"
 OWN, OTHER, FIRST = "#0072B2", "#777777", "#D55E00"
 # Machines that people use; the others are of this package, or codes it compares with.
-_PEERS = re.compile(r"GP|KernelRidge|Gradient|Fourier|MLP|CatBoost|xRFM")
+_PEERS = re.compile(r"GP|KernelRidge|Gradient|Fourier|MLP|CatBoost|xRFM|RealMLP")
 
 
 def read_table(path, title):
@@ -70,21 +71,28 @@ def draw_comparison():
 def draw_set(ax, name, values, methods):
     """Draw the methods on one set; the lowest mean is marked."""
     mean, sd = np.array(values).T
-    # Of an axis of powers of ten, an interval below zero would have no end.
+    best = np.nanmin(mean)
+    # An axis of powers of ten has no zero: it is where a third of the next error would be.
+    is_zero = mean == 0
+    mean = np.where(is_zero, mean[mean > 0].min() / 3, mean)
     low = np.minimum(sd, 0.9 * mean)
     for row, method in enumerate(methods):
         style = (
             {"fmt": "s", "color": OTHER} if _PEERS.search(method) else {"fmt": "o", "color": OWN}
         )
-        if mean[row] == np.nanmin(mean):
+        if values[row][0] == best:
             style["color"] = FIRST
         ax.errorbar(mean[row], row, xerr=[[low[row]], [sd[row]]], **style, linestyle="none")
+        if is_zero[row]:
+            ax.annotate("0", (mean[row], row), (5, -4), textcoords="offset points", color=FIRST)
     ax.axvline(np.nanmin(mean), color=FIRST, linewidth=0.7, linestyle=":")
     ax.set(xscale="log", title=name)
-    if np.nanmax(mean) < 12 * np.nanmin(mean):
-        ax.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:.3g}"))
-        ax.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    if (spread := np.nanmax(mean) / np.nanmin(mean)) < 12:
+        is_narrow = spread < 3
+        locator = MaxNLocator(4) if is_narrow else LogLocator(subs=(1, 2, 5))
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_yticks(range(len(methods)), methods)
     ax.tick_params(axis="y", length=0)
 
@@ -102,10 +110,10 @@ def draw_crossover():
                 ax.plot(sizes, values, style, color=colour, label=f"{name}, {kind}")
         ax.set(xscale="log", yscale="log", xlabel="training rows of protein", ylabel=label)
         ax.set_xticks(sizes, [f"{size:.0f}" for size in sizes], minor=False)
-        ax.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-        ax.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
-        ax.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
     axes[0].legend(fontsize="small")
     fig.savefig(DOC / "_static" / "crossover.png")
 

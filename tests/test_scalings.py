@@ -1,11 +1,14 @@
-"""Scalings of the inputs of an ensemble: weights of columns by trees, and which scalings go on."""
+"""Scalings of the inputs: weights of columns by trees, and which scalings are chosen or go on."""
 
 import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.ensemble import ExtraTreesRegressor
 
-from skopu import CrossFittedOPUClassifier, CrossFittedOPURegressor
+from skopu import CrossFittedOPUClassifier, CrossFittedOPURegressor, SupervisedBinarizer
+from skopu._core.rows import Rows
+from skopu._core.scaling import fit_scaler
+from skopu.binarizers.relevance import column_weights, weigh_columns
 from skopu.cross_fitted.scalings import Scaling, fit_scalers, make_scalings, names_of
 from skopu.cross_fitted.training import STRENGTHS, train_fold_models
 from skopu.cross_fitted.trees import KINDS
@@ -121,10 +124,57 @@ def test_which_scalings_a_parameter_stands_for():
     assert names_of("relevance", few) == ["relevance"]
 
 
-def test_sparse_rows_have_no_weights_of_columns():
+@pytest.mark.parametrize("estimator", [CrossFittedOPURegressor, SupervisedBinarizer])
+def test_sparse_rows_have_no_weights_of_columns(estimator):
     X, y = rows()
     with pytest.raises(ValueError, match=r"scaler='relevance' .* dense X: use scaler='standard'"):
-        CrossFittedOPURegressor(scaler="relevance", **SMALL).fit(sparse.csr_matrix(X), y)
+        estimator(8, scaler="relevance", max_iter=5).fit(sparse.csr_matrix(X), y)
+
+
+def test_a_scaler_multiplies_its_columns_by_their_weights():
+    """Oracle: standardised columns times the weights, by hand; constant columns weigh nothing."""
+    X, y = rows()
+    X[:, 5] = 3.0
+    standard = fit_scaler("standard", X, WEIGHTS, 0)
+    scaled = standard.transform(X)
+    weighed = weigh_columns(standard, Rows(scaled, y[:, None], WEIGHTS, np.arange(len(X))), 3)
+    settings = KINDS["small leaves"]
+    forest = ExtraTreesRegressor(
+        settings["n_estimators"],
+        max_leaf_nodes=settings["n_bits"] // settings["n_estimators"],
+        min_samples_leaf=settings["min_samples_leaf"],
+        random_state=3,
+    ).fit(scaled, y)
+    expected = scaled * np.sqrt(forest.feature_importances_ / forest.feature_importances_.max())
+    np.testing.assert_allclose(weighed.transform(X), expected, atol=1e-8)
+    assert standard.transform(X).std(axis=0)[0] == pytest.approx(1)  # as it was
+
+
+def test_nothing_to_tell_columns_by_leaves_them_as_they_are():
+    np.testing.assert_array_equal(column_weights(np.zeros(3)), np.ones(3))
+
+
+@pytest.mark.parametrize("gradient", ["loo", "exact"])
+def test_a_binarizer_weighs_columns_where_few_of_many_matter_and_only_there(gradient):
+    """Oracle: how the columns that it gives its encoder spread; 1 each if they are standardised."""
+    X, y = rows(400, 40)
+    binarizer = SupervisedBinarizer(16, gradient=gradient, max_iter=300, random_state=0)
+    spreads = binarizer.fit(X, y).scaler_.transform(X).std(axis=0)
+    assert spreads.max() == pytest.approx(1)
+    assert spreads[2:].max() < 0.5
+    X, y = X[:, :4], X[:, :4] @ np.ones(4)
+    spreads = binarizer.fit(X, y).scaler_.transform(X).std(axis=0)
+    assert spreads.min() > 0.8
+
+
+def test_few_rows_are_not_asked_which_columns_matter():
+    """Oracle: the scalings tried; a forest of 99 rows would tell little."""
+    X, _ = rows(100)
+    names = SupervisedBinarizer()._scalings
+    assert names(X) == ["standard", "quantile", "relevance"]
+    assert names(X[:99]) == ["standard", "quantile"]
+    assert SupervisedBinarizer(gradient="exact")._scalings(X) == ["standard", "relevance"]
+    assert names(sparse.csr_matrix(X)) == ["standard"]
 
 
 @pytest.mark.parametrize("scaler", ["auto", "relevance"])

@@ -44,12 +44,11 @@ def _tables(problems, methods, summaries):
         names = [p.name for p in problems if p.is_classification == is_classification]
         if names:
             yield title, list(_error_rows(names, methods, summaries))
-    without = [name for name in PEERS if name != "gp"]
-    for title, names in (
-        ("Ranks of binarizations", BINARIZATIONS),
-        ("Ranks of machines", PEERS),
-        ("Ranks of machines without the Gaussian process", without),
-    ):
+    ranked = [("Ranks of binarizations", BINARIZATIONS), ("Ranks of machines", PEERS)]
+    if len(_complete(sets, PEERS, methods, summaries)) < len(sets):
+        without = [name for name in PEERS if name != "gp"]
+        ranked.append(("Ranks of machines without the Gaussian process", without))
+    for title, names in ranked:
         rows = _rank_rows([n for n in names if n in methods], methods, sets, summaries)
         if rows:
             yield title, rows
@@ -96,6 +95,12 @@ def _cell(summary):
     if summary.n_missing:
         return f"{text} ({len(summary.errors)})"
     return f"**{text}**" if summary.best else text
+
+
+def _complete(sets, names, methods, summaries):
+    """Return the sets that all of the methods finished, of those that take part."""
+    errors = means(sets, [name for name in names if name in methods], summaries)
+    return [name for name, row in zip(sets, errors) if np.isfinite(row).all()]
 
 
 def _rank_rows(names, methods, sets, summaries):

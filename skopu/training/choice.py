@@ -24,9 +24,9 @@ _KAPPA = 0.1  # held-out rows are judged as if ten draws were averaged, a tenth 
 # stronger one, since what overfits shows late, and the next weaker one, since what is smooth is
 # learned late (without it yacht got 0.01 for 0.001, and nearly twice the error).
 _RUNG, _N_LEFT = 4, 3
-# Another scaling than the first, which is the safest, must leave so much less error: both see rows
+# Another scaling than the first, which is the safest, must leave so much less error: all see rows
 # of the same kind here, and where later ones are of another kind (another user's gestures) normal
-# quantiles lose more.
+# quantiles lose more; and the forest of weighed columns has seen the rows held out.
 _MARGIN = 0.9
 _BATCH_SIZE = 64  # with 32 the noise of the gradient hides some of what overfits
 _MAX_HELD_OUT = 2048  # rows of a fold that are judged: they go through every model at once
