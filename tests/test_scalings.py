@@ -12,6 +12,7 @@ from skopu.binarizers.relevance import column_weights, weigh_columns
 from skopu.cross_fitted.scalings import Scaling, fit_scalers, make_scalings, names_of
 from skopu.cross_fitted.training import STRENGTHS, train_fold_models
 from skopu.cross_fitted.trees import KINDS
+from skopu.training.choice import _EXACT_MARGIN, _MARGIN, _Candidates
 
 SMALL = {"n_bits": 8, "cv": 3, "max_iter": 120, "random_state": 0}
 WEIGHTS = np.ones(150)
@@ -188,3 +189,15 @@ def test_classes_and_the_scalers_that_encoders_take(scaler):
     assert "relevance" in named
     assert len(named) <= 2
     assert model.score(X, y > 0) > 0.8
+
+
+def test_exact_training_weighs_columns_only_for_half_of_the_error():
+    """Oracle: the ratio of errors that each way of training is given, one on either side."""
+    X = np.zeros((2, 1))
+    errors = np.array([[1.0, 2.0], [0.7, 3.0]])
+    for margin, expected in ((0.9, 1), (0.5, 0)):
+        candidates = _Candidates.__new__(_Candidates)
+        candidates._copies, candidates._penalties = {0: X, 1: X}, np.arange(2)
+        candidates.errors, candidates._margin = errors, margin
+        assert candidates.best() == (expected, 0)
+    assert _EXACT_MARGIN < _MARGIN

@@ -288,7 +288,7 @@ class TestChoiceOfPenalty:
         models = ExactModels(encoders, 2, loss, **strengths, readout_penalties=[0.0] * 8)
         with torch.no_grad():
             models.readout.normal_(generator=rng)
-        candidates = _Candidates(models, copies, folds, loss)
+        candidates = _Candidates(models, copies, folds, loss, margin=0.9)
         candidates._judge()
         expected = np.zeros((2, 2))
         for number, fold in enumerate(folds):

@@ -106,9 +106,9 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
         column multiplied by the root of its share in what a forest explains, relative to the
         largest share: for many columns of which few matter. "auto": one of the two if it leaves a
         tenth less error than "standard" on training rows held out (see ``encoder_penalty``).
-        It does not try "relevance" below 100 different rows, nor "quantile" for
-        ``gradient="exact"``, whose predictions by the mean are good to more digits than that can
-        tell; for sparse X it is "standard".
+        It does not try "relevance" below 100 different rows. For ``gradient="exact"``, whose
+        predictions by the mean are good to more digits than that can tell, it does not try
+        "quantile", and "relevance" must leave half of the error. For sparse X it is "standard".
     start : {"hyperplanes", "thresholds", "mixed", "auto"}, default="hyperplanes"
         Where training starts: with random directions; with thresholds of single columns, as those
         of :class:`ThermometerBinarizer`, from which bits then turn; or with half of the bits at

@@ -99,7 +99,8 @@ def train_encoder(copies, loss, device, settings, seed, keep, resume=None, adds=
     with restoring(partial(threadpool_limits, 1, user_api="openmp")):
         if state["penalty"] is None:
             n_iter = max(1, min(max_iter // 2, _MAX_CHOICE_ITER))
-            chosen = _choose(data, n_outputs, objective, settings, n_iter, seeds[4])
+            rest = n_iter, seeds[4], gradient.uses_device
+            chosen = _choose(data, n_outputs, objective, settings, *rest)
             state = {**state, **chosen}
         data = data[state["scaling"]]
         encoder = make_encoder(n_features, settings, seeds[5], state["start"])
@@ -119,14 +120,14 @@ def train_encoder(copies, loss, device, settings, seed, keep, resume=None, adds=
     return trained
 
 
-def _choose(data, n_outputs, objective, settings, n_iter, seed):
+def _choose(data, n_outputs, objective, settings, *rest):
     """Return scaling, penalty and start to train with, and errors, as parts of a state."""
     penalty = settings.encoder_penalty
     penalties = PENALTIES if isinstance(penalty, str) else [penalty]
     starts = [settings.start]
     if settings.start == "auto":
         starts = ["hyperplanes", "thresholds"] if settings.weights == "real" else ["hyperplanes"]
-    choice = choose(data, penalties, starts, n_outputs, objective, settings, n_iter, seed)
+    choice = choose(data, penalties, starts, n_outputs, objective, settings, *rest)
     # Of a penalty that was given there is nothing to compare.
     chosen = choice._asdict() if isinstance(penalty, str) else {**choice._asdict(), "errors": {}}
     return {**chosen, "penalty": float(choice.penalty)}
