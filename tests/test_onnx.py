@@ -205,7 +205,7 @@ def test_no_rules_at_all():
 def test_trees_of_an_ensemble(outputs):
     """Splits are read by forms, leaves by tables; on a target with jumps both are in use."""
     jumps = np.column_stack([np.floor(y / 4), (X[:, 0] > 0.5) + 2 * (X[:, 1] > 0.3)])[:, outputs]
-    model = cross_fitted(skopu.CrossFittedOPURegressor, trees=True).fit(X, jumps)
+    model = cross_fitted(skopu.CrossFittedOPURegressor, trees=True, scaler="both").fit(X, jumps)
     assert {part.kind for part in model._trees_} > {"splits"}
     for rows in (X, X.astype(np.float32)):
         (found,) = session_of(model, rows).run(None, {"X": rows})

@@ -31,7 +31,7 @@ def check_dense(X):
 def column_weights(shares):
     """Return weights (d,) from shares in what a forest explains: roots, the largest being 1.
 
-    A fourth root would leave too much to other columns: pumadyn32nm, where two of 32 matter, had an
+    A fourth root would leave too much to other columns: pumadyn32nm, where few of 32 matter, had an
     error of .32 instead of .12 (and .38 unweighed). Where a forest finds nothing, all are 1.
     """
     if not np.max(shares) > 0:
