@@ -74,6 +74,7 @@ MODELS = {
     "of a chosen penalty": SupervisedBinarizer(6, n_components=32, max_iter=3),
     "stopped early": clone(BINARIZER).set_params(early_stopping=True, gradient="quadratic"),
     "exact": clone(BINARIZER).set_params(gradient="exact", start="thresholds"),
+    "of weighed columns": clone(BINARIZER).set_params(scaler="relevance"),
     "BinaryMLPClassifier": BinaryMLPClassifier((8,), max_iter=2),
     "BinaryAutoencoder": BinaryAutoencoder(4, max_iter=2),
     "DFABinarizer": DFABinarizer(6, n_components=32, max_iter=2),
@@ -94,6 +95,9 @@ MODELS = {
     "CrossFittedOPURegressor": CrossFittedOPURegressor(6, cv=2, max_iter=3),
     "CrossFittedOPUClassifier": CrossFittedOPUClassifier(6, cv=2, max_iter=3),
     "of trees": CrossFittedOPURegressor(6, cv=2, max_iter=3, trees=True),
+    "an ensemble of weighed columns": CrossFittedOPURegressor(
+        6, cv=2, max_iter=3, scaler="relevance"
+    ),
     "through a device": CrossFittedOPURegressor(
         6, cv=2, max_iter=3, prediction="draws", n_components=32, n_codes=2, n_draws=2
     ),

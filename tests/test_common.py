@@ -26,6 +26,8 @@ from skopu.devices import OffAxisHolography, SimulatedOPU
 BINARIZER = skopu.SupervisedBinarizer(n_bits=16, n_components=128, max_iter=50)
 ESTIMATORS = [
     skopu.SupervisedBinarizer(n_bits=8, n_components=32, max_iter=5),
+    skopu.SupervisedBinarizer(n_bits=8, n_components=32, max_iter=5, scaler="quantile"),
+    skopu.SupervisedBinarizer(n_bits=8, n_components=32, max_iter=5, scaler="relevance"),
     skopu.SupervisedBinarizer(
         n_bits=8,
         n_components=32,
@@ -80,6 +82,7 @@ ESTIMATORS = [
     skopu.OPUKernelRidgeClassifier(kernel="rbf"),
     skopu.CrossFittedOPURegressor(8, cv=2, max_iter=20),
     skopu.CrossFittedOPUClassifier(8, cv=2, max_iter=20),
+    skopu.CrossFittedOPURegressor(8, cv=2, max_iter=20, scaler="relevance"),
     skopu.CrossFittedOPURegressor(
         8, cv=2, max_iter=20, prediction="draws", n_components=64, n_codes=2, n_draws=2
     ),

@@ -19,9 +19,10 @@ WEIGHTS = np.ones(150)
 
 
 def rows(n_rows=150, n_columns=12, seed=0):
-    """Return columns of which the first two say all of the target, by their product."""
+    """Return columns of which the first two say all of the target, in single precision."""
     X = np.random.default_rng(seed).standard_normal((n_rows, n_columns))
-    return X, np.sin(2 * X[:, 0]) + X[:, 0] * X[:, 1]
+    y = np.sin(2 * X[:, 0]) + X[:, 0] * X[:, 1]
+    return X, y.astype(np.float32).astype(np.float64)
 
 
 def scalings_of(X, y, folds, names=("standard", "quantile", "relevance"), seed=3):
@@ -128,7 +129,9 @@ def test_which_scalings_a_parameter_stands_for():
 @pytest.mark.parametrize("estimator", [CrossFittedOPURegressor, SupervisedBinarizer])
 def test_sparse_rows_have_no_weights_of_columns(estimator):
     X, y = rows()
-    with pytest.raises(ValueError, match=r"scaler='relevance' .* dense X: use scaler='standard'"):
+    with pytest.raises(
+        ValueError, match=r"scaler='relevance' .* X is sparse: use scaler='standard'"
+    ):
         estimator(8, scaler="relevance", max_iter=5).fit(sparse.csr_matrix(X), y)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from skopu._core.callbacks import CallbackSupportMixin
 from skopu._core.fitting import whole
+from skopu._core.scaling import takes_sparse
 from skopu._core.validation import fit_context
 
 
@@ -37,13 +38,9 @@ class SupervisedFit(CallbackSupportMixin):
         self._fit_given(X, y, sample_weight)
         return self
 
-    @property
-    def _takes_sparse(self):
-        return True
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self._takes_sparse
+        tags.input_tags.sparse = takes_sparse(self)
         return tags
 
 

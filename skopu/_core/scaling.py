@@ -29,8 +29,8 @@ def fit_scaler(scaler, X, weights, seed):
         return _fit_standard(X, weights)
     if issparse(X):
         raise ValueError(
-            "scaler='quantile' needs dense X, since it turns every zero into another value: "
-            "use scaler='standard', or X.toarray() if it fits in memory."
+            "scaler='quantile' needs dense X, since it turns every zero into another value, and X "
+            "is sparse: use scaler='standard', or X.toarray() if it fits in memory."
         )
     quantiles = NormalQuantiles(
         n_quantiles=min(_MAX_QUANTILES, X.shape[0]),
@@ -104,6 +104,12 @@ def _fit_standard(X, weights):
             "these columns by their largest value first."
         )
     return scaler
+
+
+def takes_sparse(model):
+    """Return whether an estimator's scaling, if it has one, is for sparse rows too."""
+    # Quantiles would make other values of zeros, and relevance is asked of trees.
+    return getattr(model, "scaler", None) not in ("quantile", "relevance", "both")
 
 
 def apply_scaler(scaler, X):

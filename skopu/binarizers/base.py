@@ -15,7 +15,7 @@ from skopu._core.documented import Documented
 from skopu._core.estimation import SupervisedFit
 from skopu._core.fitting import whole
 from skopu._core.rows import merge_repeated_rows
-from skopu._core.scaling import apply_scaler
+from skopu._core.scaling import apply_scaler, takes_sparse
 from skopu._core.targets import encode_targets, keep_labels
 from skopu._core.validation import REAL, check_weights, fit_context, validate_data
 from skopu.devices.base import check_codes
@@ -62,7 +62,7 @@ class Binarizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Documented):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = takes_sparse(self)
         tags.transformer_tags.preserves_dtype = []
         return tags
 

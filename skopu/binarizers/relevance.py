@@ -23,8 +23,8 @@ def check_dense(X):
     """Raise ValueError for sparse X, of which trees are not grown."""
     if issparse(X):
         raise ValueError(
-            "scaler='relevance' grows trees, which need dense X: use scaler='standard' or "
-            "'auto', or X.toarray() if it fits in memory."
+            "scaler='relevance' grows trees, which need dense X, and X is sparse: use "
+            "scaler='standard' or 'auto', or X.toarray() if it fits in memory."
         )
 
 

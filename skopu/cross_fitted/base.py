@@ -310,7 +310,3 @@ class CrossFitted(PartsMixin, Documented):
                     slopes += a
                     slopes *= part
                     total[rows, output] += slopes.sum(axis=1)
-
-    @property
-    def _takes_sparse(self):
-        return self.scaler in ("auto", "standard")
