@@ -69,7 +69,8 @@ def rst(title, rows):
     """Write a table in reStructuredText."""
     lines = [f".. list-table:: {title}", "   :header-rows: 1", ""]
     for row in rows:
-        lines += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(row)]
+        cells = (r"\-" if cell == "-" else cell for cell in row)
+        lines += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(cells)]
     return "\n".join(lines)
 
 
