@@ -346,15 +346,13 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
 
     def _fit_scalers(self, rows, seed):
         """Return the scalers to choose from, the safest first."""
-        scalers = {}
-        for name in self._scalings(rows.X):
-            if name == "relevance":
-                check_dense(rows.X)
-                standard = fit_scaler("standard", rows.X, rows.weights, seed)
-                scaled = rows._replace(X=apply_scaler(standard, rows.X))
-                scalers[name] = weigh_columns(standard, scaled, seed)
-            else:
-                scalers[name] = fit_scaler(name, rows.X, rows.weights, seed)
+        names, given = self._scalings(rows.X), (rows.X, rows.weights, seed)
+        scalers = {name: fit_scaler(name, *given) for name in names if name != "relevance"}
+        if "relevance" in names:
+            check_dense(rows.X)
+            standard = scalers.get("standard") or fit_scaler("standard", *given)
+            scaled = rows._replace(X=apply_scaler(standard, rows.X))
+            scalers["relevance"] = weigh_columns(standard, scaled, seed)
         return list(scalers.values())
 
     def _scalings(self, X):
