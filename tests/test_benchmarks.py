@@ -224,6 +224,46 @@ def test_auxiliary_codes_are_the_cheapest(monkeypatch):
         assert number == np.argmin(prices)
 
 
+def test_searched_formulas_are_those_of_their_switches(monkeypatch):
+    """Oracle: rules read off the switches, string by string; a search that ends without errors."""
+    monkeypatch.syspath_prepend(str(FOLDER / "reproductions"))
+    from rules import STRINGS, random_formula
+    from search import Formula, climb
+
+    y, rng = random_formula(0), np.random.default_rng(0)
+    formula = Formula(y, np.arange(300))
+    literals = np.hstack([STRINGS, 1 - STRINGS]).astype(bool)
+    for choice in (formula.draw(rng) for _ in range(20)):
+        rules = choice.reshape(-1, literals.shape[1])
+        wrong = np.array([any(string[rule].all() for rule in rules) for string in literals]) != y
+        assert formula.error(choice) == wrong.mean()
+        assert formula.n_wrong(choice) == wrong[:300].sum()
+    choice, n_wrong, *_ = climb(formula.n_wrong, formula.draw, 60, rng)
+    assert n_wrong == formula.n_wrong(choice) == 0
+
+
+def test_searched_signs_are_those_of_a_net(monkeypatch):
+    """Oracle: scikit-learn's scaler between layers, and its cross-entropy."""
+    monkeypatch.syspath_prepend(str(FOLDER / "reproductions"))
+    from scipy.special import softmax
+    from search import N_UNITS, Signs
+    from sklearn.metrics import log_loss
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((50, 6)), rng.integers(0, 3, 50)
+    net = Signs(X, y)
+    choice = net.draw(rng)
+    signs = np.where(choice, 1, -1)
+    first, second = signs[: 6 * N_UNITS].reshape(6, -1), signs[6 * N_UNITS :].reshape(-1, 3)
+    codes = np.sign(StandardScaler().fit_transform(X @ first))
+    logits = StandardScaler().fit_transform(codes @ second)
+    assert net.logits(choice, X) == pytest.approx(logits, abs=1e-4)
+    expected = log_loss(y, softmax(3 * logits, axis=1))
+    assert net.cross_entropy(choice) == pytest.approx(expected, abs=1e-4)
+    assert net.accuracy(choice, X, y) == np.mean(logits.argmax(1) == y)
+
+
 @pytest.mark.usefixtures("importable")
 def test_every_mutation_can_still_be_made():
     """Oracle: the source, which holds each text once, and the tests, which hold each name."""
