@@ -25,6 +25,7 @@ from skopu import (
     SupervisedBinarizer,
 )
 from skopu._core.rows import merge_repeated_rows
+from skopu.cross_fitted.conformal import Residuals
 from skopu.ridge.leave_one_out import LeaveOneOut
 from skopu.ridge.systems import system_of_features
 
@@ -262,6 +263,13 @@ class TestSets:
                 expected[row, label] = (count + 1) / (60 + 1)
         np.testing.assert_allclose(residuals.ranks(np.stack(strange)), expected)
         np.testing.assert_array_equal(model.predict_set(NEW, 0.8), expected > 0.2)
+
+    def test_p_values_of_equal_scores(self):
+        """Oracle: counting by hand. A row left out that is as strange is not below."""
+        scores, folds = np.array([[1.0], [2.0], [2.0], [3.0]]), np.array([0, 0, 1, 1])
+        residuals = Residuals(scores, folds, np.ones(4))
+        found = residuals.ranks(np.full((2, 1, 1), 2.0))
+        assert found == pytest.approx((3 + 1) / (4 + 1))
 
     def test_coverage_and_size(self):
         """Oracle: the share of 300 new labels; larger sets hold more."""

@@ -29,6 +29,7 @@ from skopu._core.random import dither
 from skopu._core.temperature import fit_temperature
 from skopu.devices import SimulatedOPU, calibrate
 from skopu.end_to_end.averaging import MeanFeatures
+from skopu.end_to_end.draws import Draws
 from skopu.exceptions import DeviceFault, IncompatiblePartsError
 
 X, y = make_friedman1(300, n_features=6, random_state=0)
@@ -284,6 +285,19 @@ class TestChoiceOfDraws:
             variance = np.var(averages, axis=0, ddof=1).mean()
             shares[model is few, n_draws] = variance / model.ridge_.loo_error_
         assert shares[True, 10] < 0.1 < shares[False, 10]
+
+    def test_two_halves_show_the_variance_of_their_average(self, fitted):
+        """Oracle: averages over either half, by hand; a quarter of the square of what they differ
+        by is the variance of the average of two that are independent."""
+        features, ridge = fitted.features_, fitted.ridge_
+        p = fitted.binarizer_.bit_probabilities(X[TEST])
+        draws = Draws("auto", 16, 0)
+        draws.features(features, p, draws.thresholds)
+        halves = np.split(draws.thresholds, 2)
+        first, second = (ridge._read_out(MeanFeatures().of(features, p, half)) for half in halves)
+        assert draws._variance(ridge._read_out) == pytest.approx(
+            np.mean((first - second) ** 2) / 4, rel=1e-4
+        )
 
     def test_the_readout_is_fitted_to_all_of_them(self, sharp):
         """Oracle: a ridge on the average over the thresholds, all at once."""

@@ -10,7 +10,7 @@ from skopu._core.rows import Rows
 from skopu._core.scaling import fit_scaler
 from skopu.binarizers.relevance import column_weights, weigh_columns
 from skopu.cross_fitted.scalings import Scaling, fit_scalers, make_scalings, names_of
-from skopu.cross_fitted.training import STRENGTHS, train_fold_models
+from skopu.cross_fitted.training import STRENGTHS, _FoldRows, _start, train_fold_models
 from skopu.cross_fitted.trees import KINDS
 from skopu.training.choice import _EXACT_MARGIN, _MARGIN, _Candidates
 
@@ -86,6 +86,20 @@ def test_weights_of_columns_end_up_in_the_encoders():
     np.testing.assert_array_equal(found.strengths, expected.strengths)
     np.testing.assert_allclose(found.coef, expected.coef * weights, atol=1e-4)
     np.testing.assert_allclose(found.intercept, expected.intercept, atol=1e-4)
+
+
+def test_rows_held_out_are_judged_in_weighed_columns():
+    """Oracle: the same models on columns multiplied beforehand."""
+    X, y = rows()
+    weights, folds = np.linspace(0.1, 1, X.shape[1]), np.arange(len(X)) % 3
+    settings, errors = CrossFittedOPURegressor(n_bits=4), []
+    given = Scaling("relevance", 0, X, np.tile(weights, (3, 1)))
+    for scaling in (given, Scaling("standard", 0, X * weights)):
+        parts = _FoldRows([scaling], y[:, None], WEIGHTS, folds, settings, 0)
+        models = _start(parts, STRENGTHS, settings, 0)
+        models.readout.data += 0.1  # one that says something
+        errors.append(parts.held_out_errors(models))
+    np.testing.assert_allclose(*errors, rtol=1e-4)
 
 
 def test_the_better_two_scalings_go_on():
