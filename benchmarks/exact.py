@@ -36,7 +36,7 @@ def fit(folder, name, method, seed):
     """Return error, seconds and passes of one fit."""
     X, X_test, y, y_test = split(folder, name, seed)
     gradient, prediction = METHODS[method]
-    scaler = "quantile" if name.endswith("@full") else "standard"
+    scaler = "quantile" if name.endswith("@full") else "auto"
     binarizer = SupervisedBinarizer(gradient=gradient, scaler=scaler)
     model = end_to_end(y, binarizer, prediction=prediction, random_state=seed)
     start = time.process_time()
