@@ -15,7 +15,7 @@ from skopu.kernel_ridge.regressor import OPUKernelRidge
 class CrossFittedOPURegressor(GroupedFit, TargetFit, OutputRegressor, CrossFitted):
     r"""Regression with a cross-fitted ensemble of exactly trained binary codes.
 
-    The most accurate model of the package, in closed form or through a device. A
+    The most accurate model of the package in closed form; it predicts through a device, too. A
     readout of OPU features is a quadratic form of the code's bits, so its mean over codes is
 
     .. math:: E[F(z)] = b + a^\top c + c^\top Q_0 c, \qquad c = \sigma(Wx + b_W) - \tfrac12

@@ -81,7 +81,7 @@ class AdaptiveNoise(_Relaxed):
     :math:`s_i \epsilon` with uniform :math:`\epsilon`, before the cost and its slope are taken.
     The scales :math:`s_i` in [0, 1/2], one for each bit, are learned along with the encoder.
     Made for rules, where plain straight-through stalls (see ``NeuralDNFClassifier``); on codes
-    it is a straight-through with a little more noise.
+    it has more bias than :class:`StraightThrough`, and less variance.
 
     Parameters
     ----------
