@@ -136,7 +136,7 @@ def draw_optical():
             here, (number(here)[0], place), (7, -3), textcoords="offset points", fontsize="small"
         )
     ax.set_yticks(range(len(rows)), [row[0] for row in rows])
-    ax.set(xlabel="test accuracy on MNIST, %", xlim=(88, 99.4))
+    ax.set(xlabel="test accuracy on MNIST, %", xlim=(None, 99.8))
     ax.invert_yaxis()
     ax.legend(loc="lower left")
     fig.savefig(DOC / "_static" / "optical_dfa.png")
