@@ -36,7 +36,8 @@ def read_table(path, title):
             continue
         if found[1] == "*":
             rows.append([])
-        rows[-1].append((found[2] or "").replace("*", "").replace("\\", ""))
+        cell = re.sub(r" ?\[#\w+\]_", "", found[2] or "")  # a footnote
+        rows[-1].append(cell.replace("*", "").replace("\\", ""))
     return rows
 
 
