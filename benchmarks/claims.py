@@ -68,7 +68,7 @@ def rows_of(page):
         body = re.split(r"(?m)^\S", table[table.index("   * - ") :])[0]
         for row in re.findall(r"(?ms)^   \* - .*?(?=^   \* - |\Z)", body)[1:]:
             cells = re.findall(r"(?ms)^ +(?:\* )?- (.*?)(?=^ +(?:\* )?- |\Z)", row)
-            yield [" ".join(cell.split()) for cell in cells]
+            yield [" ".join(cell.split()).replace("\\-", "-") for cell in cells]  # a dash alone
 
 
 def commands_of(page):
