@@ -116,3 +116,13 @@ def test_forms_for_issues_are_well_formed(name):
     for field in form["body"]:
         assert field["type"] in {"textarea", "input", "dropdown", "checkboxes", "markdown"}
         assert field["attributes"]["label"]
+
+
+def test_dashes_in_tables_are_dashes():
+    """Oracle: reStructuredText, where a cell of one bare dash is a list without an item."""
+    pages = [
+        path for kind in ("rst", "inc") for path in (ROOT / "doc" / "user_guide").glob(f"*.{kind}")
+    ]
+    bare = [path.name for path in pages if re.search(r"(?m)^ +(\* )?- -$", path.read_text())]
+    assert len(pages) > 20
+    assert not bare
