@@ -25,7 +25,8 @@ Which estimator for which job, and which of its settings are worth a search.
 # What is settled already
 # -----------------------
 # The penalty of the readout (``alpha="loo"``), the penalties of the encoder and the number of
-# minibatches choose themselves in every fit. A grid over them costs time, and on most sets gains little.
+# minibatches choose themselves in every fit. A grid over them costs time, and on most sets gains
+# little.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import make_friedman1
