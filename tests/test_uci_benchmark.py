@@ -152,6 +152,30 @@ def test_sets_of_ones_own_take_part(tmp_path, folder):
     assert headers == ["| method | sums |", "| method | signs |"]
 
 
+def test_runs_agree_where_errors_are_the_same(from_folder, tmp_path, capsys):
+    """Oracle: two files by hand; of four common fits one is half of the first's, one fails."""
+    agree, results = from_folder("agree"), from_folder("results")
+
+    def written(name, *fits):
+        path = tmp_path / name
+        for method, split, error in fits:
+            record = Record("yacht", method, split, error)
+            results.Results(path, Settings(), 3000).append(record)
+        return str(path)
+
+    first = written(
+        "first", ("gp", 0, 0.5), ("gp", 1, 0.5), ("fourier", 0, 0.1), ("fourier", 1, 0.1)
+    )
+    second = ("gp", 0, 0.25), ("gp", 1, 0.5), ("fourier", 0, 0.1), ("fourier", 1, None)
+    second = written("second", *second, ("dfa", 0, 0.1))
+    assert agree.main([first, second]) == 1
+    printed = capsys.readouterr().out
+    assert "| GP RBF | 2 | 1 | 0.5 to 0.5 |" in printed
+    assert "| Fourier features | 2 | 1 | 1 failed in one |" in printed
+    assert "2 of 4 fits are the same; 4 and 5 fits read." in printed
+    assert agree.main([first, first]) == 0
+
+
 def test_a_method_without_an_error_is_no_error_of_the_report(from_folder):
     """Oracle: by hand; nothing over nothing is level, anything over nothing is beyond measure."""
     over = from_folder("report")._over

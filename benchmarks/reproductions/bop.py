@@ -33,6 +33,7 @@ GAMMAS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 TAUS = (1e-8, 1e-6, 1e-4, 1e-2)
 DIGITS = {"batch_size": 32, "learning_rate": "constant", "learning_rate_init": 1e-3}
 MNIST = {"batch_size": 100, "max_iter": 10, "scaler": None}
+DECAYING = {"learning_rate": "cosine", "learning_rate_init": 0.01}
 STE = {"weight_optimizer": "ste"}
 TABLES = ("gamma", "tau", "rules", "latent", "ways", "mnist", "claims")
 MNIST_STE = {**STE, "learning_rate_init": 1e-3}
@@ -171,7 +172,6 @@ class Study:
 
     def ways(self):
         """Table of the ways to train binary weights, with a cosine decay from 0.01."""
-        common = {"learning_rate": "cosine", "learning_rate_init": 0.01}
         ways = {
             "Bop": {},
             "Bop, adaptive noise": {"adaptive_noise": True},
@@ -189,7 +189,7 @@ class Study:
                 "activation": "relu",
             },
         }
-        rows = [[name, percent(self.values(**common, **way))] for name, way in ways.items()]
+        rows = [[name, percent(self.values(**DECAYING, **way))] for name, way in ways.items()]
         return table(["way", "test accuracy"], rows)
 
     def draw(self, path):

@@ -5,15 +5,15 @@ layers of 1024 with tanh, minibatches of 128, 10 epochs, Adam's rate 1e-3 with a
 threshold 0.1. One run for each row, as in the paper; the settings were fixed before the runs.
 ``--small``: two layers of 256, the first 20000 images, 5 epochs, minibatches of 64, mean and
 standard deviation of three seeds, test accuracy on all 10000 test images. ``--crossed``: is it the
-rate or the light that costs accuracy? Both rates with and without optics, constant as the paper has
-them, ten seeds, two layers of 128, the first 10000 images, 5 epochs, minibatches of 64; verdicts
-compare means and standard deviations over seeds.
+rate or the light that costs accuracy? Both rates with and without optics, constant, since the
+paper names no decay, ten seeds, two layers of 128, the first 10000 images, 5 epochs, minibatches of
+64; verdicts compare means and standard deviations over seeds.
 
     SKOPU_DATA=folder python benchmarks/reproductions/optical_dfa.py --save dfa.jsonl
     SKOPU_DATA=folder python benchmarks/reproductions/optical_dfa.py --small --save dfa.jsonl
     SKOPU_DATA=folder python benchmarks/reproductions/optical_dfa.py --crossed --save dfa.jsonl
     SKOPU_DATA=folder python benchmarks/reproductions/optical_dfa.py --optical --only constant \
-        --seeds 3      # the paper's configuration with and without optics
+        --n-seeds 3    # the paper's configuration with and without optics
 
 Some minutes a row on one core. ``--save FILE`` keeps every fit, and a second run with the same
 file computes only what is missing; ``--optical`` adds the rows with simulated holography;
@@ -274,7 +274,7 @@ def main():
     parser.add_argument("--optical", action="store_true", help="with simulated holography")
     parser.add_argument("--speed", action="store_true", help="only time an epoch of each")
     parser.add_argument("--only", help="rows whose name holds this")
-    parser.add_argument("--seeds", type=int, help="runs of a row (default: 1, 3 or 10, as above)")
+    parser.add_argument("--n-seeds", type=int, help="runs of a row (default: 1, 3 or 10, as above)")
     parser.add_argument("--figure", help="draw loss and alignment into this file")
     args = parser.parse_args()
     if not args.data:
@@ -290,7 +290,7 @@ def main():
     store, data = Store(args.save, measure), load(args.data)
     lines, named = [], []
     for name, published, settings in tqdm(rows, desc="rows"):
-        seeds = range(args.seeds or n_seeds)
+        seeds = range(args.n_seeds or n_seeds)
         found = [store.get({**base, **settings}, seed, data) for seed in seeds]
         lines.append(describe(name, published, found))
         named.append((name, found))

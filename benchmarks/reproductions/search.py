@@ -5,9 +5,9 @@ discrete parameters, and trains them by gradients instead. Here both choose the 
 
 1. formulas of ten rules over 10 bits, for the random formulas of ``rules.py``: the 200 switches
    that put a literal into a rule, 20 seeds, all 1024 strings or 500 of them seen;
-2. nets of signs, a hidden layer of 32, on digits (splits and epochs as in ``bop.py``): the 2368
-   signs of both layers. What is continuous, the means and deviations of the layers, is measured
-   anew for each choice of signs.
+2. nets of signs, a hidden layer of 32, on digits (splits as in ``bop.py``, the default
+   training): the 2368 signs of both layers. What is continuous, the means and deviations of the
+   layers, is measured anew for each choice of signs.
 
 The search is a (1 + 1) evolution: a random choice, of which each switch turns with one chance in
 their number, but at least one does; it is kept if it is not worse on the rows that are seen (wrong
@@ -23,11 +23,10 @@ import sys
 import time
 
 import numpy as np
+from bop import load
 from fits import make_parser, percent, table
 from rules import N_SEEDS, STRINGS, random_formula
 from scipy.special import log_softmax
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from skopu import BinaryMLPClassifier, NeuralDNFClassifier
@@ -145,13 +144,13 @@ def count(tried, way):
     return f"{np.median(tried[way]):.0f}" if way in tried else ""
 
 
-def formulas(seeds, bar):
+def formulas(n_formulas, bar):
     """Return a Markdown table: formulas recovered by gradients and by search."""
     rows = []
     for n_seen in (len(STRINGS), 500):
         errors = {way: [] for way in ("gradient (Bop)", "search")}
         seconds, tried = {way: [] for way in errors}, {"search": []}
-        for seed in range(seeds):
+        for seed in range(n_formulas):
             y, rng = random_formula(seed), np.random.default_rng(seed)
             seen = rng.permutation(len(y))[:n_seen]
             model = NeuralDNFClassifier(N_RULES, literal_penalty=0, random_state=seed)
@@ -165,22 +164,20 @@ def formulas(seeds, bar):
             tried["search"].append(n_tried)
             bar.update()
         for way, found in errors.items():
-            recovered = f"{np.sum(np.equal(found, 0))} of {seeds}"
+            recovered = f"{np.sum(np.equal(found, 0))} of {n_formulas}"
             spent = f"{np.median(seconds[way]):.2f}"
             rows.append([way, n_seen, recovered, percent(found), spent, count(tried, way)])
     header = ["by", "strings seen", "recovered", "wrong, %", "CPU s, median", "choices, median"]
     return table(header, rows)
 
 
-def signs(seeds, bar):
+def signs(n_splits, bar):
     """Return a Markdown table: digits by gradients, and by search."""
-    X, y = load_digits(return_X_y=True)
     searches = {"search": 1, f"search, {LENIENT} times the seconds": LENIENT}
     accuracies = {way: [] for way in ("gradient (Bop)", *searches)}
     seconds, tried = {way: [] for way in accuracies}, {way: [] for way in searches}
-    for seed in range(seeds):
-        parts = train_test_split(X, y, test_size=0.2, stratify=y, random_state=seed)
-        X_seen, X_test, y_seen, y_test = parts
+    for seed in range(n_splits):
+        X_seen, y_seen, X_test, y_test = load("digits", seed, None)
         model = BinaryMLPClassifier((N_UNITS,), random_state=seed)
         model, spent = timed(model.fit, X_seen, y_seen)
         accuracies["gradient (Bop)"].append(model.score(X_test, y_test))
@@ -203,13 +200,13 @@ def signs(seeds, bar):
 
 def main(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("--seeds", type=int, default=3, help="of the digits (default: %(default)s)")
-    parser.add_argument("--formulas", type=int, default=N_SEEDS, help="default: %(default)s")
+    parser.add_argument("--n-splits", type=int, default=3, help="of digits (default: %(default)s)")
+    parser.add_argument("--n-formulas", type=int, default=N_SEEDS, help="default: %(default)s")
     options = parser.parse_args(argv)
-    total = 2 * options.formulas + 3 * options.seeds
+    total = 2 * options.n_formulas + 3 * options.n_splits
     with tqdm(total=total, unit="fit", file=sys.stderr) as bar:
-        print("## Random formulas", formulas(options.formulas, bar), sep="\n\n", flush=True)
-        print("\n## Digits, signs", signs(options.seeds, bar), sep="\n\n")
+        print("## Random formulas", formulas(options.n_formulas, bar), sep="\n\n", flush=True)
+        print("\n## Digits, signs", signs(options.n_splits, bar), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -17,21 +17,22 @@ import math
 import sys
 from unittest.mock import patch
 
+import bop
 import numpy as np
-from bop import load
 from fits import Store, add_fits, interval, make_parser, percent, table
 from tqdm import tqdm
 
-from skopu import BinaryMLPClassifier
 from skopu.discrete import training
 
 SCHEDULES = ((1, 1), (1, 0.5), (1, 0.2), (1, 0.05), (1, 0.01), (5, 0.05), (0.2, 0.2), (0.05, 0.05))
 WAYS = {"sigmoid": "temperature surrogate", "gumbel": "Gumbel-softmax"}
-DIGITS = {"batch_size": 32, "learning_rate": "cosine", "learning_rate_init": 0.01}
 
 
 def follow(first, last, set_temperature=training.set_temperature):
-    """Return what sets temperatures from ``first`` to ``last`` instead of the package's own."""
+    """Return what sets temperatures from ``first`` to ``last`` instead of the package's own.
+
+    The package's function is the default that is bound here, before it is patched.
+    """
 
     def set_scheduled(module, temperature):
         share = math.log(temperature) / math.log(training._LAST_TEMPERATURE)
@@ -42,10 +43,9 @@ def follow(first, last, set_temperature=training.set_temperature):
 
 def measure(settings, seed):
     """Return the test accuracy of a net that was trained under a schedule."""
-    X, y, X_test, y_test = load("digits", seed, None)
-    model = BinaryMLPClassifier(weight_optimizer=settings["way"], **DIGITS, random_state=seed)
     with patch.object(training, "set_temperature", follow(*settings["schedule"])):
-        return model.fit(X, y).score(X_test, y_test)
+        net = {"weight_optimizer": settings["way"], **bop.DECAYING}
+        return bop.measure(net, seed, None)["accuracy"]
 
 
 def main(argv=None):

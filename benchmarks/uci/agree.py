@@ -8,7 +8,8 @@ ends at the same errors, to the last digit.
     python benchmarks/uci/agree.py benchmarks/uci/fits.jsonl anew.jsonl
 
 Printed are, for each method, the fits that both have, how many of them have the same error, and
-the smallest and the largest ratio of the others, the second file's errors over the first's.
+the smallest and the largest ratio of the others, the second file's errors over the first's. A fit
+that failed in one of them only is not the same.
 """
 
 import argparse
@@ -49,8 +50,8 @@ def main(argv=None):
 
 
 def errors(records):
-    """Return the errors of fits that have one, by set, method and split."""
-    return {(r.problem, r.method, r.split): r.error for r in records if r.error is not None}
+    """Return the errors of fits that were tried, None of those that failed, by their names."""
+    return {(r.problem, r.method, r.split): r.error for r in records if r.left_out is None}
 
 
 def n_same(pairs):
@@ -59,9 +60,12 @@ def n_same(pairs):
 
 
 def ratios(pairs):
-    """Return the range of second over first error, of the pairs that differ."""
-    found = sorted(b / a if a else math.inf for a, b in pairs if a != b)
-    return f"{found[0]:.3g} to {found[-1]:.3g}" if found else ""
+    """Return the range of second over first error, of the pairs that differ; and failures."""
+    others = [pair for pair in pairs if pair[0] != pair[1]]
+    found = sorted(b / a if a else math.inf for a, b in others if None not in (a, b))
+    shown = [f"{found[0]:.3g} to {found[-1]:.3g}"] if found else []
+    n_failed = len(others) - len(found)
+    return ", ".join(shown + [f"{n_failed} failed in one"] * (n_failed > 0))
 
 
 if __name__ == "__main__":

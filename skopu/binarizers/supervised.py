@@ -89,7 +89,7 @@ class SupervisedBinarizer(PartsMixin, TaskBinarizer, LinearBinarizer):
 
         - For any device: "loo", "reinforce", "arm", "disarm", "local_expectation", and
           "quadratic", which has hundreds of times less variance than "loo" in simulation, fifty
-          to two hundred times less through a camera, and takes two to six times as long.
+          to two hundred times less through a camera, and takes two to four times as long.
         - For devices whose matrix is known: "rebar", and the biased "ste", "adaptive_noise",
           "gumbel", "surrogate".
         - "exact" trains with a free quadratic form in place of the device, without draws and
