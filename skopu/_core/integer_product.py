@@ -137,7 +137,7 @@ def integers_win(kind, place=HOST):
         agree = all(_agree(rng, kind, shape, place) for shape in _SHAPES)
         return agree and _is_faster(rng, kind, place)
     except (AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError):
-        return False
+        return False  # torch is absent, has no such function any more, or not for this place
 
 
 def _readable(array):

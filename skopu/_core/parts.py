@@ -48,7 +48,7 @@ class PartsMixin:
 
     def _make_part(self, name):
         """Return the object that parameter ``name``, a string or None, stands for."""
-        raise NotImplementedError
+        raise NotImplementedError  # a class that names parts makes them
 
     def set_params(self, **params):
         """Set parameters, nested ones with a double underscore.

@@ -78,6 +78,7 @@ class _Kernel:
         self._place[centres] = np.arange(len(centres))
 
     def between(self, rows, centres):
+        """Return the kernel of rows with centres, both given by their numbers."""
         return self._values[np.ix_(rows, self._place[centres])]
 
 

@@ -98,6 +98,7 @@ class _TreeKernel:
         self._codes, self._folds, self._dtype = codes, folds, dtype
 
     def between(self, rows, centres):
+        """Return the kernel of rows with centres, both given by their numbers."""
         left, right = (
             [self._codes.of(fold, chosen) for fold in self._folds] for chosen in (rows, centres)
         )
@@ -110,6 +111,7 @@ class _TreeKernel:
         return (total / len(left)).astype(self._dtype)
 
     def among(self, rows):
+        """Return the kernel of rows with one another."""
         return self.between(rows, rows)
 
 

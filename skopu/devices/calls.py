@@ -57,6 +57,7 @@ class _Errand:
         self._gate.acquire()
 
     def run(self):
+        """Make the call, in the thread; take back what came too late."""
         try:
             outcome = self._ask(), None
         except BaseException as error:  # handed to the thread that asked
@@ -82,6 +83,7 @@ class _Errand:
             return self._is_given_up
 
     def answer(self):
+        """Return what the call returned, or raise what it raised."""
         answer, error = self._outcome
         if error is not None:
             raise error

@@ -238,9 +238,11 @@ class _Stored:
         self._gram, self.excess = gram, excess
 
     def add_to(self, gram):
+        """Add the matrix to ``gram`` (D, D), float64, in place."""
         gram += self._gram
 
     def rank_two(self):
+        """Return U, V of shape (D, 0): ``U @ V.T`` is what is missing, here nothing."""
         return place_of(self._gram).zeros((2, len(self._gram), 0))
 
 
@@ -253,6 +255,7 @@ class _SparseProduct(_Stored):
         self._mean, self._weight = mean, weights.sum()
 
     def rank_two(self):
+        """Return U, V of shape (D, 1), where ``U @ V.T`` takes the mean out."""
         return -self._weight * self._mean[:, None], self._mean[:, None]
 
 

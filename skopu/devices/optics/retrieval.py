@@ -85,6 +85,7 @@ class LinearRetrieval(Metered, Documented):
         """Frames needed once."""
 
     def _n_pixels(self, n_components):
+        """Pixels that a code needs, over all of its frames."""
         raise NotImplementedError(f"{type(self).__name__} must implement _n_pixels")
 
     def _retrieve(self, device, codes, n_components, brightest):
